@@ -1,0 +1,229 @@
+"""Drawing: which marks a step leaves visible, and their pixels. The only code that draws ops.
+
+Guarantees: an observation is a pure function of its input picture and its visible marks, redrawn
+from the pristine input, the same bytes for the same libraries; `supersede` alone decides what
+takes the place of what, for drawing and for reflection.
+Does not: check that ops make sense (`rollout.advance` does), or keep any picture.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+
+from pipeline import geometry
+from pipeline.images import Pixels, decode, encode, size_of
+from pipeline.types import (
+    Box,
+    Image,
+    Line,
+    Mark,
+    Op,
+    Point,
+    Problem,
+    Size,
+    State,
+    Step,
+    Succession,
+    View,
+)
+
+RENDERER = "1"  # part of every observation's identity: raise it when a pixel changes
+
+LINE_REACH = 0.15  # of the diagonal: mean end distance under which two lines are about the same thing
+CONTINUES = 0.02  # of the diagonal: a line that starts this near another's end goes on from it
+
+# Apart in hue and in lightness, so that neighbours can be told apart on any background.
+PALETTE = (
+    (230, 25, 75),
+    (0, 130, 200),
+    (245, 130, 48),
+    (60, 180, 75),
+    (145, 30, 180),
+    (0, 160, 160),
+    (240, 50, 230),
+    (128, 90, 0),
+    (0, 0, 160),
+    (200, 0, 0),
+)
+FONT = cv2.FontFace("sans")
+WEIGHT = 600  # semi-bold: legible at 9 px
+
+
+def normalise_label(label: str) -> str:
+    """Labels that differ in case, width or spacing name the same thing."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def opened(problem: Problem, sample: int = 0) -> State:
+    """The state before the first turn: the inputs, nothing drawn."""
+    views = tuple(View(base=n) for n in range(1, len(problem.images) + 1))
+    return State(problem=problem, sample=sample, views=views)
+
+
+def overlap(later: Op, earlier: Op, size: Size) -> float:
+    """How much two same-label ops on one picture are about the same thing: 0 not at all, up to 1."""
+    if isinstance(later, Box) and isinstance(earlier, Box):
+        return geometry.iou(later.p, earlier.p)
+    if isinstance(later, Line) and isinstance(earlier, Line):
+        diagonal = geometry.diagonal(size)
+        if geometry.distance(later.p[0], earlier.p[1]) <= CONTINUES * diagonal:
+            return 0.0
+        return max(0.0, 1 - geometry.mean_end_distance(later.p, earlier.p) / (LINE_REACH * diagonal))
+    return geometry.iou(_with_area(later), _with_area(earlier))
+
+
+def _with_area(op: Op) -> geometry.Corners:
+    """A box, or the box around a line, grown by a pixel so that a level line has an area too."""
+    first, last = geometry.bounds(op.p)
+    if isinstance(op, Box):
+        return first, last
+    return Point(first.x - 1, first.y - 1), Point(last.x + 1, last.y + 1)
+
+
+def supersede(live: Sequence[Mark], new: Sequence[Mark], problem: Problem) -> list[Succession]:
+    """Which live marks of earlier steps the marks of one new step take the place of.
+
+    Same normalised label, same input picture and some `overlap`; matched one to one, greedily by
+    overlap, then by op order (later, then earlier).
+    """
+    pairs = []
+    for n, later in enumerate(new):
+        for e, earlier in enumerate(live):
+            if later.base != earlier.base:
+                continue
+            if normalise_label(later.op.label) != normalise_label(earlier.op.label):
+                continue
+            shared = overlap(later.op, earlier.op, problem.images[later.base - 1].size)
+            if shared > 0:
+                pairs.append((-shared, n, e))
+    taken_new: set[int] = set()
+    taken_live: set[int] = set()
+    successions = []
+    for _, n, e in sorted(pairs):
+        if n not in taken_new and e not in taken_live:
+            taken_new.add(n)
+            taken_live.add(e)
+            successions.append((n, e))
+    return [Succession(live[e], new[n]) for n, e in sorted(successions)]
+
+
+def execute(state: State, step: Step) -> State:
+    """Draws a step whose ops are known to be good: new views, live marks and successions.
+
+    One observation for each distinct target, in first-appearance order. It shows what its target
+    showed plus the step's ops on it, less what they supersede; an op keeps its lineage (and
+    colour) from the mark it supersedes. Turns are the caller's.
+    """
+    number = len(state.turns)
+    fresh = tuple(
+        Mark(op=op, base=state.views[op.k - 1].base, step=number, lineage=-1) for op in step.ops
+    )
+    heirs = {id(s.later): s.earlier for s in supersede(state.live, fresh, state.problem)}
+    unused = 1 + max((mark.lineage for view in state.views for mark in view.marks), default=-1)
+    marks, successions = [], []
+    for mark in fresh:
+        earlier = heirs.get(id(mark))
+        if earlier is None:
+            mark = replace(mark, lineage=unused)
+            unused += 1
+        else:
+            mark = replace(mark, lineage=earlier.lineage)
+            successions.append(Succession(earlier, mark))
+        marks.append(mark)
+    views = tuple(
+        _observation(state.views[k - 1], [mark for mark in marks if mark.op.k == k])
+        for k in dict.fromkeys(op.k for op in step.ops)
+    )
+    gone = {id(s.earlier) for s in successions}
+    return replace(
+        state,
+        views=state.views + views,
+        observed=(*state.observed, len(views)),
+        live=(*(mark for mark in state.live if id(mark) not in gone), *marks),
+        successions=(*state.successions, *successions),
+    )
+
+
+def _observation(target: View, marks: Sequence[Mark]) -> View:
+    replaced = {mark.lineage for mark in marks}
+    kept = tuple(mark for mark in target.marks if mark.lineage not in replaced)
+    return View(base=target.base, marks=(*kept, *marks))
+
+
+def identity(problem: Problem, view: View) -> str:
+    """Names the picture of a view without drawing it: base, visible marks, renderer version."""
+    base = problem.images[view.base - 1]
+    if not view.marks:
+        return base.sha256
+    marks = [[type(m.op).__name__, m.op.p, m.op.label, m.lineage] for m in view.marks]
+    facts = json.dumps([RENDERER, base.sha256, marks])
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def picture(problem: Problem, view: View) -> Image:
+    """The picture of a view, encoded: an input as it is, an observation drawn now."""
+    base = problem.images[view.base - 1]
+    return base if not view.marks else encode(draw(decode(base), view.marks))
+
+
+def draw(pixels: Pixels, marks: Sequence[Mark]) -> Pixels:
+    """Draws marks, in order, onto the given pixels (h, w, 3), in place, and returns them."""
+    size = size_of(pixels)
+    pen = min(4, max(1, round(min(size) / 112)))  # 4 px from 392 px on, thinner on small pictures
+    for mark in marks:
+        colour = PALETTE[mark.lineage % len(PALETTE)]
+        if isinstance(mark.op, Box):
+            _draw_box(pixels, mark.op, colour, pen)
+        else:
+            _draw_line(pixels, mark.op, colour, pen)
+    for mark in marks:  # over every outline, so that labels stay readable
+        _draw_label(pixels, mark.op, PALETTE[mark.lineage % len(PALETTE)], size)
+    return pixels
+
+
+def _draw_box(pixels: Pixels, op: Box, colour: tuple[int, int, int], pen: int) -> None:
+    """The outline lies inside the box, so that none of it falls off the picture."""
+    (x1, y1), (x2, y2) = op.p
+    for inset in range(pen):
+        if x2 - x1 > 2 * inset and y2 - y1 > 2 * inset:
+            corner, opposite = (x1 + inset, y1 + inset), (x2 - 1 - inset, y2 - 1 - inset)
+            cv2.rectangle(pixels, corner, opposite, colour, 1)
+
+
+def _draw_line(pixels: Pixels, op: Line, colour: tuple[int, int, int], pen: int) -> None:
+    """A ring where the line starts, a disc where it ends."""
+    start, end = op.p
+    cv2.line(pixels, start, end, colour, pen, cv2.LINE_AA)
+    cv2.circle(pixels, start, 2 * pen, (255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(pixels, start, 2 * pen, colour, max(1, pen // 2), cv2.LINE_AA)
+    cv2.circle(pixels, end, 2 * pen, colour, -1, cv2.LINE_AA)
+
+
+def _draw_label(pixels: Pixels, op: Op, colour: tuple[int, int, int], size: Size) -> None:
+    """White text on the mark's colour: above a box or beside a line's end, inside the picture."""
+    height = min(16, max(9, min(size) // 24))
+    text, width = _shown(op.label, size, height)
+    tall = height + 2
+    x, y = (op.p[0].x, op.p[0].y - tall) if isinstance(op, Box) else (op.p[1].x + 4, op.p[1].y)
+    if isinstance(op, Box) and y < 0:
+        y = op.p[0].y
+    x = max(0, min(x, size.width - width - 4))
+    y = max(0, min(y, size.height - tall))
+    cv2.rectangle(pixels, (x, y), (x + width + 3, y + tall - 1), colour, -1)
+    cv2.putText(pixels, text, (x + 2, y + height - 2), (255, 255, 255), FONT, height, WEIGHT)
+
+
+def _shown(label: str, size: Size, height: int) -> tuple[str, int]:
+    """A label as one printable line that fits into the picture, and its width in px."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in label).split()) or "?"
+    text = text[: size.width]  # no letter is narrower than a pixel: bounds the work on long labels
+    while True:
+        left, _, width, _ = cv2.getTextSize(size, text, (0, 0), FONT, height, WEIGHT)
+        room = size.width - 4
+        if left + width <= room or len(text) == 1:
+            return text, left + width
+        text = text[: max(1, min(len(text) - 2, len(text) * room // (left + width) - 1))].rstrip("…") + "…"

@@ -1,0 +1,81 @@
+"""Plane geometry of ops: overlap, distance, clipping. Pixels in, plain numbers out."""
+
+from pipeline.types import Line, Op, Point, Size
+
+Corners = tuple[Point, Point]
+
+
+def area(box: Corners) -> int:
+    """px²; 0 for a box without width or height."""
+    (x1, y1), (x2, y2) = box
+    return max(0, x2 - x1) * max(0, y2 - y1)
+
+
+def iou(a: Corners, b: Corners) -> float:
+    """Intersection over union of two boxes, 0..1."""
+    width = min(a[1].x, b[1].x) - max(a[0].x, b[0].x)
+    height = min(a[1].y, b[1].y) - max(a[0].y, b[0].y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (area(a) + area(b) - shared)
+
+
+def distance(a: Point, b: Point) -> float:
+    return float(((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5)
+
+
+def diagonal(size: Size) -> float:
+    return float((size.width**2 + size.height**2) ** 0.5)
+
+
+def mean_end_distance(a: Corners, b: Corners) -> float:
+    """Mean distance between the ends of two lines, px, in the better of the two directions."""
+    along = distance(a[0], b[0]) + distance(a[1], b[1])
+    against = distance(a[0], b[1]) + distance(a[1], b[0])
+    return min(along, against) / 2
+
+
+def bounds(points: Corners) -> Corners:
+    """Top left and bottom right of what two points span."""
+    (x1, y1), (x2, y2) = points
+    return Point(min(x1, x2), min(y1, y2)), Point(max(x1, x2), max(y1, y2))
+
+
+def clip_box(box: Corners, size: Size) -> Corners:
+    """The part of a box inside its picture; it may be left without an area."""
+    (x1, y1), (x2, y2) = box
+    return (
+        Point(min(max(x1, 0), size.width), min(max(y1, 0), size.height)),
+        Point(min(max(x2, 0), size.width), min(max(y2, 0), size.height)),
+    )
+
+
+def meets_picture(line: Corners, size: Size) -> bool:
+    """Whether a segment touches the rectangle (0, 0)..(width, height), by Liang–Barsky clipping."""
+    (x1, y1), (x2, y2) = line
+    enter, leave = 0.0, 1.0
+    for step, low, high in ((x2 - x1, -x1, size.width - x1), (y2 - y1, -y1, size.height - y1)):
+        if step == 0:
+            if low > 0 or high < 0:
+                return False
+            continue
+        first, last = sorted((low / step, high / step))
+        enter, leave = max(enter, first), min(leave, last)
+    return enter <= leave
+
+
+def distance_to_segment(x: float, y: float, line: Corners) -> float:
+    """px from a point to the nearest point of a segment."""
+    (x1, y1), (x2, y2) = line
+    dx, dy = x2 - x1, y2 - y1
+    length2 = dx * dx + dy * dy
+    t = 0.0 if length2 == 0 else min(1.0, max(0.0, ((x - x1) * dx + (y - y1) * dy) / length2))
+    return float(((x - x1 - t * dx) ** 2 + (y - y1 - t * dy) ** 2) ** 0.5)
+
+
+def error(op: Op, truth: Op) -> float:
+    """How far an op is from the op of its own type that is true: 1 − IoU, or px between ends."""
+    if isinstance(op, Line):
+        return mean_end_distance(op.p, truth.p)
+    return 1 - iou(op.p, truth.p)

@@ -1,0 +1,150 @@
+"""The only way in for a picture, and the only codec.
+
+What comes from outside goes through `read` (hostile until proven a picture) and `fit` (once, to
+the patch grid). From there on a picture is an `Image`: lossless, hashed, in the pixels that the
+model sees, and no code scales it again.
+"""
+
+import hashlib
+import io
+import warnings
+from enum import StrEnum
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from pipeline.types import Image, Size
+
+Pixels = npt.NDArray[np.uint8]  # (height, width, 3), RGB
+
+cv2.setNumThreads(1)  # parallelism is over problems; threads under it only get in each other's way
+
+MAX_BYTES = 64 * 2**20
+MAX_SIDE = 20_000  # px; the longest picture that is opened at all
+MAX_AREA = 64 * 10**6  # px; what is decoded at most: 192 MB as RGB
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+PNG_LEVEL = 3  # zlib's; 6 saves 4 % of synthetic scenes and takes three times as long
+
+
+class BadPicture(StrEnum):
+    MISSING = "missing"
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    NOT_A_PICTURE = "not_a_picture"
+    TRUNCATED = "truncated"
+
+
+class PictureError(ValueError):
+    """A picture that is refused. ``reason`` is one of `BadPicture`."""
+
+    def __init__(self, reason: BadPicture, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def read(source: Path | bytes) -> Pixels:
+    """Opens an untrusted picture: checked, turned upright as its EXIF says, converted to RGB.
+
+    Transparent pixels are laid on white. Of an animation the first frame is taken.
+
+    Raises:
+        PictureError: if it is missing, empty, larger than ``MAX_*``, cut short or no picture.
+    """
+    data = _bytes(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # MAX_AREA is stricter
+            with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+                if max(width, height) > MAX_SIDE or width * height > MAX_AREA:
+                    raise PictureError(BadPicture.TOO_LARGE, f"{width}×{height} px")
+                picture.load()
+                return _rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:
+        raise PictureError(BadPicture.NOT_A_PICTURE, f"starts with {data[:8]!r}") from None
+    except Pillow.DecompressionBombError as error:
+        raise PictureError(BadPicture.TOO_LARGE, str(error)) from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        # Pillow's decoders raise whatever a broken file makes them trip over.
+        if isinstance(error, PictureError):
+            raise
+        raise PictureError(BadPicture.TRUNCATED, str(error)) from None
+
+
+def _bytes(source: Path | bytes) -> bytes:
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise PictureError(BadPicture.MISSING, source.name)
+        if source.stat().st_size > MAX_BYTES:
+            raise PictureError(BadPicture.TOO_LARGE, f"{source.stat().st_size} bytes")
+        source = source.read_bytes()
+    if not source:
+        raise PictureError(BadPicture.EMPTY, "zero bytes")
+    if len(source) > MAX_BYTES:
+        raise PictureError(BadPicture.TOO_LARGE, f"{len(source)} bytes")
+    return source
+
+
+def _rgb(picture: Pillow.Image) -> Pixels:
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        deep = np.asarray(picture, dtype=np.float64)
+        top = 65535 if picture.mode != "F" else max(float(deep.max()), 1.0)
+        grey = np.clip(deep * 255 / top, 0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        paper = Pillow.new("RGBA", picture.size, "white")
+        picture = Pillow.alpha_composite(paper, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def fit_size(size: Size, unit: int, max_pixels: int) -> Size:
+    """The nearest size whose sides are multiples of ``unit`` px and whose area keeps the cap."""
+    shrink = min(1.0, (max_pixels / (size.width * size.height)) ** 0.5)
+    width, height = (max(1, round(side * shrink / unit)) for side in size)
+    while width * height * unit * unit > max_pixels and max(width, height) > 1:
+        width, height = (width - 1, height) if width >= height else (width, height - 1)
+    return Size(width * unit, height * unit)
+
+
+def fit(pixels: Pixels, unit: int, max_pixels: int) -> Pixels:
+    """Resizes to `fit_size`: the one place where a picture changes size."""
+    size = fit_size(size_of(pixels), unit, max_pixels)
+    if size == size_of(pixels):
+        return pixels
+    shrinks = size.width * size.height < pixels.shape[0] * pixels.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, size, interpolation=how), dtype=np.uint8)
+
+
+def size_of(pixels: Pixels) -> Size:
+    return Size(pixels.shape[1], pixels.shape[0])
+
+
+def png(pixels: Pixels) -> bytes:
+    """Lossless bytes of a picture, the same for the same pixels."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a picture of shape {pixels.shape}")
+    return data.tobytes()
+
+
+def encode(pixels: Pixels) -> Image:
+    """Wraps pixels (height, width, 3) RGB as an `Image`."""
+    size = size_of(pixels)
+    digest = hashlib.sha256(f"{size.width}x{size.height}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return Image(png=png(pixels), size=size, sha256=digest.hexdigest())
+
+
+def decode(image: Image) -> Pixels:
+    """The pixels of an `Image` that `encode` made; a fresh array, free to be drawn on."""
+    bgr = cv2.imdecode(np.frombuffer(image.png, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"image {image.sha256[:12]} does not decode: the store is damaged")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,146 @@
+"""Counting: box every figure of a kind among figures that share its colour or its form.
+
+Difficulty turns the number of targets (up to 12), the number and likeness of distractors, the size
+of figures and how far they may cover one another. A figure always shows at least 65 % of its area.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+
+from pipeline import geometry
+from pipeline.images import encode
+from pipeline.tasks import Wording
+from pipeline.tasks.phrasing import SMALL, lettered, near_numbers, plural, say
+from pipeline.tasks.shapes import COLOURS, FIGURES, bounding_box, fill, outline, paper
+from pipeline.types import Box, Kind, Modality, Problem, Scene, Step
+
+QUESTIONS = (
+    "How many {things} are in the picture?",
+    "Count the {things}.",
+    "What is the number of {things} shown here?",
+    "Find every {thing} in the image. How many are there?",
+    "How many of the figures are {things}?",
+)
+PLANS = (
+    "I will put a box around every {thing} and then count the boxes.",
+    "Let me mark each {thing} first, so that none is missed or counted twice.",
+    "Only {things} count here; I box them one by one.",
+    "There are figures of several kinds. I mark those that are {things}.",
+)
+CLOSINGS = (
+    "The boxes hold all {things}: there {are} {count}.",
+    "Every {thing} carries a box now, and no other figure does. That makes {count}.",
+    "Counting the boxes gives {count}.",
+    "I count {count} boxed {things}.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    colour: str
+    form: str
+    x: float
+    y: float
+    radius: float
+    turn: float  # radians
+
+
+@dataclass(frozen=True)
+class Counting:
+    VERSION: ClassVar[str] = "1"
+    width: int = 224
+    height: int = 224
+    difficulty: float = 0.5
+    wording: Wording = "varied"
+
+    def sample(self, rng: Random) -> Problem:
+        most = round(4 + 8 * self.difficulty)
+        count = rng.randint(1, most)  # first, so that every answer is equally likely
+        colour, form = rng.choice(list(COLOURS)), rng.choice(FIGURES)
+        figures = self._scatter(rng, colour, form, count)
+        pixels = paper(rng, self.width, self.height)
+        for figure in figures:
+            fill(pixels, _points(figure), COLOURS[figure.colour])
+        marks = [
+            Box(1, geometry.clip_box(bounding_box(_points(f)), _size(self)), f"{f.colour} {f.form}")
+            for f in figures
+        ]
+        thing = f"{colour} {form}"
+        targets = tuple(sorted((m for m in marks if m.label == thing), key=lambda m: m.p))
+        facts = {
+            "thing": thing,
+            "things": plural(thing, 2) if form != "cross" else f"{colour} crosses",
+            "are": "is" if count == 1 else "are",
+            "count": SMALL[count] if count < len(SMALL) else count,
+        }
+        kind = rng.choice(list(Kind))
+        options, answer = (), str(count)
+        if kind is Kind.CHOICE:
+            options, answer = lettered(rng, str(count), near_numbers(rng, count, 3, low=0))
+        return Problem(
+            id="",
+            task="counting",
+            modality=Modality.IMAGE,
+            images=(encode(pixels),),
+            question=say(rng, self.wording, QUESTIONS, **facts),
+            options=options,
+            answer=answer,
+            kind=kind,
+            difficulty=self.difficulty,
+            gold=(Step(say(rng, self.wording, PLANS, **facts), targets),),
+            conclusion=say(rng, self.wording, CLOSINGS, **facts),
+            scene=Scene(objects=tuple(marks), geometry=_geometry(thing, figures)),
+        )
+
+    def _scatter(self, rng: Random, colour: str, form: str, count: int) -> list[Figure]:
+        """Targets and distractors, placed so that every figure stays recognisable."""
+        others = round(rng.uniform(1, 3 + 7 * self.difficulty))
+        kinds = [(colour, form)] * count + [self._other(rng, colour, form) for _ in range(others)]
+        rng.shuffle(kinds)
+        side = min(self.width, self.height)
+        radius = side * (0.11 - 0.03 * self.difficulty)
+        figures: list[Figure] = []
+        for kind in kinds:
+            for attempt in range(400):
+                shrink = 0.995**attempt  # ends by fitting: the picture fills up, figures get smaller
+                r = max(5.0, radius * rng.uniform(0.75, 1.25) * shrink)
+                turn = rng.uniform(-0.25, 0.25) if kind[1] != "circle" else 0.0
+                x = rng.uniform(r + 1, self.width - r - 2)
+                y = rng.uniform(r + 1, self.height - r - 2)
+                figure = Figure(*kind, round(x, 1), round(y, 1), round(r, 1), round(turn, 2))
+                if all(self._apart(figure, other) for other in figures):
+                    figures.append(figure)
+                    break
+            else:
+                if kind == (colour, form):
+                    raise ValueError(f"{count} figures do not fit on {self.width}×{self.height} px")
+        return figures
+
+    def _apart(self, a: Figure, b: Figure) -> bool:
+        """Figures may overlap by up to 0.4 radii at the highest difficulty, not at all at 0."""
+        gap = 1.02 - 0.22 * self.difficulty
+        return math.hypot(a.x - b.x, a.y - b.y) >= gap * (a.radius + b.radius)
+
+    def _other(self, rng: Random, colour: str, form: str) -> tuple[str, str]:
+        """A figure of another kind; the harder, the more often it shares colour or form."""
+        colours = [c for c in COLOURS if c != colour]
+        forms = [f for f in FIGURES if f != form]
+        if rng.random() < 0.3 + 0.7 * self.difficulty:
+            return (colour, rng.choice(forms)) if rng.random() < 0.5 else (rng.choice(colours), form)
+        return rng.choice(colours), rng.choice(forms)
+
+
+def _points(figure: Figure) -> list[tuple[float, float]]:
+    return outline(figure.form, figure.x, figure.y, figure.radius, figure.turn)
+
+
+def _size(task: Counting) -> "geometry.Size":
+    return geometry.Size(task.width, task.height)
+
+
+def _geometry(thing: str, figures: list[Figure]) -> str:
+    rows = [[f.colour, f.form, f.x, f.y, f.radius, f.turn] for f in figures]
+    return json.dumps({"target": thing, "figures": rows}, separators=(",", ":"))

@@ -1,0 +1,76 @@
+"""Flat coloured figures that tasks scatter over a picture, and their exact bounding boxes."""
+
+import math
+from random import Random
+
+import cv2
+import numpy as np
+
+from pipeline.images import Pixels
+from pipeline.types import Point
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 39, 40),
+    "green": (44, 140, 60),
+    "blue": (40, 90, 200),
+    "yellow": (240, 200, 30),
+    "purple": (130, 60, 170),
+    "orange": (250, 130, 20),
+    "cyan": (30, 180, 200),
+    "pink": (240, 120, 180),
+}
+FIGURES = ("circle", "square", "triangle", "diamond", "star", "cross")
+SHIFT = 4  # OpenCV's fixed point: coordinates in 1/16 px, so that edges are smooth
+
+
+def outline(figure: str, x: float, y: float, radius: float, turn: float) -> list[tuple[float, float]]:
+    """Corners of a figure around (x, y), px; ``turn`` in radians. A circle is a 48-gon."""
+    corners, inner = {
+        "circle": (48, 1.0),
+        "square": (4, 1.0),
+        "triangle": (3, 1.0),
+        "diamond": (4, 1.0),
+        "star": (10, 0.45),
+        "cross": (12, 1.0),
+    }[figure]
+    points = []
+    for n in range(corners):
+        angle = turn + 2 * math.pi * n / corners - math.pi / 2
+        reach = radius * (inner if n % 2 else 1.0)
+        if figure == "square":
+            angle += math.pi / 4
+        elif figure == "diamond":
+            reach *= 0.6 if n % 2 else 1.0  # slender: a turned square is no diamond
+        elif figure == "cross":
+            arm, notch = math.atan2(0.3, 0.95), math.pi / 4
+            side, part = divmod(n, 3)
+            angle = turn + side * math.pi / 2 + (-arm, arm, notch)[part]
+            reach = radius * (math.hypot(0.3, 0.95) if part < 2 else 0.3 * math.sqrt(2))
+        points.append((x + reach * math.cos(angle), y + reach * math.sin(angle)))
+    return points
+
+
+def fill(pixels: Pixels, points: list[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+    """Fills a polygon, smooth edges, with a darker rim that keeps overlapping figures apart."""
+    corners = np.round(np.array(points) * (1 << SHIFT)).astype(np.int32)
+    cv2.fillPoly(pixels, [corners], colour, cv2.LINE_AA, SHIFT)
+    rim = (int(colour[0] * 0.6), int(colour[1] * 0.6), int(colour[2] * 0.6))
+    cv2.polylines(pixels, [corners], True, rim, 1, cv2.LINE_AA, SHIFT)
+
+
+def bounding_box(points: list[tuple[float, float]]) -> tuple[Point, Point]:
+    """The smallest box of whole pixels around a polygon and its rim."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return (
+        Point(math.floor(min(xs)), math.floor(min(ys))),
+        Point(math.ceil(max(xs)) + 1, math.ceil(max(ys)) + 1),
+    )
+
+
+def paper(rng: Random, width: int, height: int) -> Pixels:
+    """A light background (height, width, 3): a tint, or a soft slope from one tint to another."""
+    first, second = ([rng.randint(215, 250) for _ in range(3)] for _ in range(2))
+    slope = np.linspace(0, 1, height if rng.random() < 0.5 else width)
+    blend = np.outer(1 - slope, first) + np.outer(slope, second)  # (side, 3)
+    rows = blend[:, None, :] if len(slope) == height else blend[None, :, :]
+    return np.ascontiguousarray(np.broadcast_to(rows, (height, width, 3)).astype(np.uint8))
