@@ -15,7 +15,7 @@ from pipeline.images import encode
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import SMALL, lettered, near_numbers, plural, say
 from pipeline.tasks.shapes import COLOURS, FIGURES, bounding_box, fill, outline, paper
-from pipeline.types import Box, Kind, Modality, Problem, Scene, Step
+from pipeline.types import Box, Kind, Modality, Problem, Scene, Size, Step
 
 QUESTIONS = (
     "How many {things} are in the picture?",
@@ -65,7 +65,7 @@ class Counting:
         for figure in figures:
             fill(pixels, _points(figure), COLOURS[figure.colour])
         marks = [
-            Box(1, geometry.clip_box(bounding_box(_points(f)), _size(self)), f"{f.colour} {f.form}")
+            Box(1, geometry.clip_box(bounding_box(_points(f)), Size(self.width, self.height)), f"{f.colour} {f.form}")
             for f in figures
         ]
         thing = f"{colour} {form}"
@@ -77,7 +77,8 @@ class Counting:
             "count": SMALL[count] if count < len(SMALL) else count,
         }
         kind = rng.choice(list(Kind))
-        options, answer = (), str(count)
+        options: tuple[str, ...] = ()
+        answer = str(count)
         if kind is Kind.CHOICE:
             options, answer = lettered(rng, str(count), near_numbers(rng, count, 3, low=0))
         return Problem(
@@ -135,10 +136,6 @@ class Counting:
 
 def _points(figure: Figure) -> list[tuple[float, float]]:
     return outline(figure.form, figure.x, figure.y, figure.radius, figure.turn)
-
-
-def _size(task: Counting) -> "geometry.Size":
-    return geometry.Size(task.width, task.height)
 
 
 def _geometry(thing: str, figures: list[Figure]) -> str:

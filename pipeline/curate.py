@@ -1,0 +1,223 @@
+"""Curation: finished trajectories are graded and filtered into the sets.
+
+A filter is a function of a graded row that answers with a `Verdict`; `sift` asks them in order and
+the first that drops a row gives the reason. Every row that goes in comes out, kept or dropped.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pipeline import geometry, reward
+from pipeline.reflection import Reflection, Tolerance, reflect
+from pipeline.reward import Rules
+from pipeline.rollout import retrace
+from pipeline.types import (
+    KEPT,
+    Grid,
+    Line,
+    Problem,
+    Score,
+    State,
+    Stop,
+    Trajectory,
+    Verdict,
+)
+
+GRID_REACH = 0.25  # of a cell: how far from a cell's centre a line that visits it may pass
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A trajectory with all that filters look at."""
+
+    problem: Problem
+    trajectory: Trajectory
+    state: State
+    score: Score
+    solved: bool
+    reflection: Reflection
+
+
+Filter = Callable[[Graded], Verdict]
+
+
+class Unmatched(ValueError):
+    """Trajectories and problems that do not belong together: a fault of the store or of ours."""
+
+
+def grade(
+    problems: Iterable[Problem], trajectories: Iterable[Trajectory], rules: Rules, repeats: Tolerance
+) -> Iterator[Graded]:
+    """Joins trajectories to their problems, which lie in the same order, and scores them."""
+    for problem, trajectory in along(problems, trajectories):
+        state = retrace(problem, trajectory)
+        score = reward.score(problem, trajectory, state, rules)
+        solved = trajectory.stop is Stop.ANSWERED and reward.solved(problem.kind, score, rules)
+        reflection = reflect(problem, state, repeats)
+        yield Graded(problem, trajectory, state, score, solved, reflection)
+
+
+def along(
+    problems: Iterable[Problem], trajectories: Iterable[Trajectory]
+) -> Iterator[tuple[Problem, Trajectory]]:
+    """Each trajectory with its problem, one pass over both; problems may lack trajectories."""
+    remaining = iter(problems)
+    for problem_id, group in groupby(trajectories, key=lambda t: t.problem_id):
+        problem = next((p for p in remaining if p.id == problem_id), None)
+        if problem is None:
+            raise Unmatched(f"trajectories of {problem_id!r} have no problem, or are out of order")
+        for trajectory in group:
+            yield problem, trajectory
+
+
+def sift(rows: Iterable[Graded], filters: Sequence[Filter]) -> Iterator[tuple[Graded, Verdict]]:
+    """Every row with its verdict: the first filter that drops it gives the reason."""
+    for row in rows:
+        verdicts = (judge(row) for judge in filters)
+        yield row, next((verdict for verdict in verdicts if not verdict.keep), KEPT)
+
+
+def cold_filters(min_turns: int) -> list[Filter]:
+    """METHOD's cold set: solved, well-formed, long enough, on the grid, and no exact copies."""
+    return [answered, is_solved, well_formed, long_enough(min_turns), on_grid, unique()]
+
+
+def reflective_filters(rule: str) -> list[Filter]:
+    """φ: solved, well-formed and reflective by the rule that the version names."""
+    return [answered, is_solved, well_formed, reflective(rule), unique()]
+
+
+def answered(row: Graded) -> Verdict:
+    """Ended in an answer; the reason of a drop is the stop reason."""
+    stop = row.trajectory.stop
+    last = row.trajectory.turns[-1].parsed
+    detail = getattr(last, "detail", "")
+    return KEPT if stop is Stop.ANSWERED else Verdict(False, str(stop), detail)
+
+
+def is_solved(row: Graded) -> Verdict:
+    return KEPT if row.solved else Verdict(False, "wrong", f"S_correct {row.score.correct}")
+
+
+def well_formed(row: Graded) -> Verdict:
+    if row.score.format == 1:
+        return KEPT
+    lenient = {name for t in row.trajectory.turns for name in getattr(t.parsed, "lenient", ())}
+    return Verdict(False, "format", ", ".join(sorted(lenient)) or "a turn had a fault")
+
+
+def long_enough(min_turns: int) -> Filter:
+    def judge(row: Graded) -> Verdict:
+        turns = len(row.trajectory.turns)
+        return KEPT if turns >= min_turns else Verdict(False, "too_few_turns", str(turns))
+
+    return judge
+
+
+def reflective(rule: str) -> Filter:
+    """``paper``, ``strict``, or ``strict+helped``: strict, and some correction is known to help."""
+
+    def judge(row: Graded) -> Verdict:
+        found = row.reflection.paper if rule == "paper" else row.reflection.strict
+        if not found:
+            return Verdict(False, "not_reflective", rule)
+        if rule == "strict+helped" and not row.reflection.helped:
+            return Verdict(False, "no_help", rule)
+        return KEPT
+
+    return judge
+
+
+def unique() -> Filter:
+    """No two trajectories of a problem with the same texts; the lowest sample stays.
+
+    Samples of a problem are neighbours, so that only one problem's texts are remembered.
+    """
+    problem, seen = "", set[bytes]()
+
+    def judge(row: Graded) -> Verdict:
+        nonlocal problem
+        if row.trajectory.problem_id != problem:
+            problem = row.trajectory.problem_id
+            seen.clear()
+        texts = "\0".join(turn.text for turn in row.trajectory.turns)
+        digest = hashlib.blake2b(texts.encode(), digest_size=16).digest()
+        if digest in seen:
+            return Verdict(False, "duplicate")
+        seen.add(digest)
+        return KEPT
+
+    return judge
+
+
+def on_grid(row: Graded) -> Verdict:
+    """Live lines pass within ¼ cell of the centre of every cell that they visit."""
+    grid = row.problem.scene.grid if row.problem.scene else None
+    if grid is None:
+        return KEPT
+    for mark in row.state.live:
+        if isinstance(mark.op, Line) and mark.base == 1:
+            far = _farthest(mark.op, grid)
+            if far > GRID_REACH:
+                return Verdict(False, "off_grid", f"{mark.op.label[:40]!r}: {far:.2f} cells")
+    return KEPT
+
+
+def _farthest(line: Line, grid: Grid) -> float:
+    """The largest distance, in cells, from a line to the centre of a cell that it visits."""
+    (x1, y1), (x2, y2) = line.p
+    length = geometry.distance(*line.p)
+    points = max(2, int(4 * length / grid.cell) + 1)  # four a cell: none is stepped over by far
+    visited = set()
+    for n in range(points):
+        t = n / (points - 1)
+        visited.add(
+            (
+                int((x1 + t * (x2 - x1) - grid.left) // grid.cell),
+                int((y1 + t * (y2 - y1) - grid.top) // grid.cell),
+            )
+        )
+    return max(
+        geometry.distance_to_segment(
+            grid.left + (column + 0.5) * grid.cell, grid.top + (row + 0.5) * grid.cell, line.p
+        )
+        / grid.cell
+        for column, row in visited
+    )
+
+
+# RL problems -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PassRate:
+    """How a model does on one problem, over its samples."""
+
+    problem: Problem
+    solved: int
+    samples: int
+    mean_total: float
+
+    @property
+    def rate(self) -> float:
+        return self.solved / self.samples
+
+
+def pass_rates(rows: Iterable[Graded]) -> Iterator[PassRate]:
+    """One row a problem; samples of a problem are neighbours."""
+    for _, group in groupby(rows, key=lambda row: row.trajectory.problem_id):
+        members = list(group)
+        total = sum(row.score.total for row in members)
+        solved = sum(row.solved for row in members)
+        yield PassRate(members[0].problem, solved, len(members), total / len(members))
+
+
+def learnable(row: PassRate) -> Verdict:
+    """Neither always nor never solved: only there do the rewards of a group differ."""
+    if row.solved == 0:
+        return Verdict(False, "never_solved", f"0 of {row.samples}")
+    if row.solved == row.samples:
+        return Verdict(False, "always_solved", f"{row.samples} of {row.samples}")
+    return KEPT

@@ -1,0 +1,214 @@
+"""Problems of a version: sampled from tasks and sources, checked, unique, split.
+
+A problem's random stream is keyed by seed, split, task, the task's own version and its index, never
+by the dataset version: a version that only filters differently asks the same problems.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from multiprocessing import get_context
+from random import Random
+
+from pipeline.reward import LETTERS, number
+from pipeline.sources import SOURCES
+from pipeline.tasks import TASKS, Wording
+from pipeline.types import KEPT, Kind, Problem, Size, Verdict
+from pipeline.versions import TRAINING_UNITS, Version
+
+# The order in which splits claim their scenes: evaluation first, so that it never shrinks because
+# a training split has grown.
+CLAIM_ORDER = ("evaluation", "rl", "reflective", "cold", "skills")
+TRIES = 4  # problems sampled at most for each that is asked for, before a split is given up
+CHUNK = 16  # problems a worker makes at a time
+ALONE = 64  # problems up to which starting workers costs more than it saves
+
+
+class NotEnough(Exception):
+    """A mix that cannot give as many different problems as a version asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything that decides one problem."""
+
+    maker: str  # a task or a source
+    split: str
+    index: int  # within split and maker
+    seed: int
+    size: Size
+    unit: int
+    difficulty: float
+    wording: Wording
+
+    @property
+    def id(self) -> str:
+        return f"{self.maker}-{self.split}-{self.index:06d}"
+
+
+def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem, Verdict]]:
+    """(split, problem, verdict) for all splits: kept ones as many as asked for, and what was dropped.
+
+    Raises:
+        NotEnough: if `TRIES` times as many samples do not give enough different problems.
+    """
+    claimed: dict[bytes, str] = {}
+    with _pool(version, workers) as pool:
+        for split in CLAIM_ORDER:
+            wanted = version.problems.splits[split]  # type: ignore[index]
+            kept = 0
+            made = _made(pool, islice(orders(version, split), TRIES * wanted))
+            for problem in made:
+                if kept == wanted:
+                    break
+                verdict = _claim(claimed, split, problem)
+                kept += verdict.keep
+                yield split, problem, verdict
+            if kept < wanted:
+                raise NotEnough(
+                    f"version {version.name!r}, split {split!r}: {kept} different problems in "
+                    f"{TRIES * wanted} tries, {wanted} wanted: ask for fewer, or widen the mix"
+                )
+
+
+def orders(version: Version, split: str) -> Iterator[Order]:
+    """The endless list of what a split asks for: makers in proportion to their shares."""
+    makers = {**version.problems.tasks, **version.problems.sources}
+    given = dict.fromkeys(makers, 0)
+    for n in count(1):
+        total = sum(maker.share for maker in makers.values())
+        maker = max(makers, key=lambda m: n * makers[m].share / total - given[m])
+        yield _order(version, split, maker, given[maker])
+        given[maker] += 1
+
+
+def _order(version: Version, split: str, maker: str, index: int) -> Order:
+    ingredient = {**version.problems.tasks, **version.problems.sources}[maker]
+    rng = Random(f"{version.seed}/{split}/{maker}/order/{index}")
+    low, high = ingredient.difficulty
+    unit = version.wire.unit
+    sides = range(-(-version.canvas.smallest // unit), version.canvas.largest // unit + 1)
+    if not sides:  # the canvas lies between two multiples: the lower one
+        sides = range(version.canvas.largest // unit, version.canvas.largest // unit + 1)
+    width, height = rng.choice(sides), rng.choice(sides)
+    while width * height > TRAINING_UNITS:
+        width, height = rng.choice(sides), rng.choice(sides)
+    return Order(
+        maker=maker,
+        split=split,
+        index=index,
+        seed=version.seed,
+        size=Size(width * unit, height * unit),
+        unit=unit,
+        difficulty=round(rng.uniform(low, high), 3),
+        wording=version.wording,
+    )
+
+
+def make(order: Order) -> Problem:
+    """Fills one order."""
+    made = {"difficulty": order.difficulty, "wording": order.wording}
+    sides = {"width": order.size.width, "height": order.size.height}
+    if order.maker in TASKS:
+        task = TASKS[order.maker]()(**sides, **made)  # type: ignore[arg-type]
+        problem = task.sample(_stream(order, task.VERSION))
+    else:
+        source = SOURCES[order.maker]()(**sides, unit=order.unit, **made)  # type: ignore[arg-type]
+        problem = source.sample(_stream(order, source.VERSION), order.split)
+    return replace(problem, id=order.id)
+
+
+def _stream(order: Order, version: str) -> Random:
+    return Random(f"{order.seed}/{order.split}/{order.maker}/{version}/{order.index}")
+
+
+def make_all(orders: list[Order]) -> list[Problem]:
+    return [make(order) for order in orders]
+
+
+class _pool:
+    """Worker processes, or none where they do not pay."""
+
+    def __init__(self, version: Version, workers: int) -> None:
+        few = sum(version.problems.splits.values()) <= ALONE
+        self.workers = 1 if few else workers
+        # Not forked: the parent may hold threads of Arrow and of Dagster.
+        self.executor = (
+            ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+            if self.workers > 1
+            else None
+        )
+
+    def __enter__(self) -> "_pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.executor:
+            self.executor.shutdown(cancel_futures=True)
+
+
+def _made(pool: _pool, orders: Iterator[Order]) -> Iterator[Problem]:
+    """Problems in the order asked, a bounded number ahead; the same with any number of workers."""
+    if pool.executor is None:
+        yield from map(make, orders)
+        return
+    ahead: list[Future[list[Problem]]] = []
+    while True:
+        while len(ahead) < 2 * pool.workers and (chunk := list(islice(orders, CHUNK))):
+            ahead.append(pool.executor.submit(make_all, chunk))
+        if not ahead:
+            return
+        yield from ahead.pop(0).result()
+
+
+def _claim(claimed: dict[bytes, str], split: str, problem: Problem) -> Verdict:
+    """Checks a problem and takes its scene for its split, unless another problem had it before."""
+    verdict = check(problem)
+    if not verdict.keep:
+        return verdict
+    prints = fingerprints(problem)
+    for mark in prints:
+        if (owner := claimed.get(mark)) is not None:
+            reason = "duplicate" if owner == split else "in_other_split"
+            return Verdict(False, reason, f"its scene is in {owner}")
+    claimed.update(dict.fromkeys(prints, split))
+    return KEPT
+
+
+def fingerprints(problem: Problem) -> tuple[bytes, ...]:
+    """What makes two problems the same: all pictures and the question, or the scene's geometry."""
+    pictures = "/".join(image.sha256 for image in problem.images)
+    facts = [f"pictures/{pictures}/{problem.question}"]
+    if problem.scene is not None and problem.scene.geometry:
+        facts.append(f"scene/{problem.task}/{problem.question}/{problem.scene.geometry}")
+    return tuple(hashlib.blake2b(fact.encode(), digest_size=16).digest() for fact in facts)
+
+
+def check(problem: Problem) -> Verdict:
+    """Whether a problem can be asked and graded; if not, a typed reason."""
+    if not problem.images:
+        return Verdict(False, "no_picture")
+    if not problem.question.strip():
+        return Verdict(False, "no_question")
+    if not problem.answer.strip():
+        return Verdict(False, "no_answer")
+    if problem.kind is Kind.CHOICE:
+        return _check_choice(problem)
+    if problem.options:
+        return Verdict(False, "options_of_a_number")
+    if number(problem.answer) is None:
+        return Verdict(False, "answer_is_no_number", problem.answer[:80])
+    return KEPT
+
+
+def _check_choice(problem: Problem) -> Verdict:
+    letters = LETTERS[: len(problem.options)]
+    if len(problem.options) < 2 or len(problem.options) > len(LETTERS):
+        return Verdict(False, "number_of_options", str(len(problem.options)))
+    if len({" ".join(option.casefold().split()) for option in problem.options}) < len(letters):
+        return Verdict(False, "options_not_unique")
+    if len(problem.answer) != 1 or problem.answer not in letters:
+        return Verdict(False, "answer_out_of_range", f"{problem.answer[:80]!r} of {letters}")
+    return KEPT

@@ -1,0 +1,396 @@
+"""The wire format: render(state) → messages, write(step or answer) → text, parse(text) → Parsed.
+
+Pure syntax, compatible with the data and weights of ViLaSR (arXiv 2506.09965). Model text is
+hostile: `parse` never raises, never evaluates, and gives one of Step, Answer or Fault.
+What an op points at is not looked into here: `rollout.advance` does that.
+
+The grammar, strictly:
+- a drawing turn: ``<think> … </think> Action: Object Mapper`` (or ``Path Tracer``), then a fenced
+  ``json`` block with a list of boxes and lines;
+- the final turn: ``<think> … </think> Action: Answer``, then ``<answer> … </answer>``.
+Departures listed in `LENIENT` are executed all the same, and cost the format score.
+"""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pipeline.types import (
+    Answer,
+    Box,
+    Fault,
+    Line,
+    Op,
+    Parsed,
+    Point,
+    Problem,
+    Size,
+    State,
+    Step,
+    Stop,
+    Turn,
+)
+
+PROTOCOL = "1"  # part of what decides a model's answer: raise it when a rendered message changes
+
+MAX_CHARS = 64 * 1024  # of a turn; a turn of 1024 tokens is some 4 KB
+MAX_DEPTH = 8  # of brackets in the JSON block; a list of ops needs 3
+MAX_OPS = 256
+MAX_LABEL = 200  # characters
+MAX_COORDINATE = 10**6  # either way; no picture is that large
+
+BOX_TOOL, LINE_TOOL, ANSWER = "Object Mapper", "Path Tracer", "Answer"
+LENIENT = {
+    "think": "no single <think> … </think> at the start",
+    "action": "the action's name in other letters, or naming neither kind of op drawn",
+    "stray": "text besides thought, action and block",
+    "fence": "a fence that is not ```json on a line of its own",
+    "bare": "one object instead of a list",
+    "corners": "the corners of a box swapped",
+    "fraction": "fractional coordinates, rounded",
+    "keys": "keys that no op has",
+}
+
+_ACTION = re.compile(r"Action:[ \t]*([^\n<`]*)", re.IGNORECASE)
+_TAG = re.compile(r"[ \t]*(\w*)")
+
+
+# Families of models ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How a family of models sees: its patch ``unit`` in px, and the coordinates that it speaks."""
+
+    unit: int
+    coordinates: Literal["pixels", "thousandths"]
+
+
+FAMILIES = {
+    "qwen2.5-vl": Family(unit=28, coordinates="pixels"),
+    "qwen2-vl": Family(unit=28, coordinates="thousandths"),
+    "qwen3-vl": Family(unit=32, coordinates="thousandths"),
+}
+
+
+def to_wire(op: Op, size: Size, family: Family) -> Op:
+    """An op in pixels of its picture → in the coordinates that the family speaks."""
+    if family.coordinates == "pixels":
+        return op
+    return _scaled(op, 1000 / size.width, 1000 / size.height)
+
+
+def from_wire(op: Op, size: Size, family: Family) -> Op:
+    """The way back: to pixels of the picture that the op's k names."""
+    if family.coordinates == "pixels":
+        return op
+    return _scaled(op, size.width / 1000, size.height / 1000)
+
+
+def _scaled(op: Op, across: float, down: float) -> Op:
+    first, last = (Point(round(p.x * across), round(p.y * down)) for p in op.p)
+    return replace(op, p=(first, last))
+
+
+# What the model is shown -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A place in a message where the picture of index k stands."""
+
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[str | Picture, ...]
+
+
+SYSTEM = """\
+You solve spatial problems by thinking and drawing. Two tools draw on a picture; each drawing comes \
+back to you as a new picture with an index of its own.
+
+Object Mapper draws boxes around objects:
+```json
+[{{"index": k, "bbox_2d": [x1, y1, x2, y2], "label": "name of the object"}}]
+```
+Path Tracer draws lines from point to point:
+```json
+[{{"index": k, "start_point_2d": [x1, y1], "end_point_2d": [x2, y2], "label": "name of the line"}}]
+```
+index says which picture to draw on: the given pictures are numbered from 1, drawings go on from \
+there. Coordinates are {coordinates}. Drawing again with the same label over an earlier mark replaces it.
+
+A turn that draws has this form:
+<think> your reasoning </think> Action: Object Mapper (or Path Tracer)
+```json
+[ … ]
+```
+The last turn has this form:
+<think> your reasoning </think> Action: Answer
+<answer> your answer </answer>
+
+Look at every drawing before you go on: is each mark where it belongs, and does it bear your reasoning \
+out? If not, draw it again in the right place or change your mind."""
+
+FRAMES = {
+    "pixels": "integer pixels, (0, 0) at the top left of each picture and (width, height) at the bottom right",
+    "thousandths": "whole thousandths of the picture's sides, (0, 0) at the top left and (1000, 1000) at the bottom right",
+}
+CHOOSE = "Answer with the letter of the right option."
+MEASURE = "Answer with a number."
+GO_ON = "Look at the drawing and adjust it if needed, then go on."
+LAST = "No more drawing is possible now: give your answer."
+
+
+def render(state: State, family: Family, max_turns: int) -> tuple[Message, ...]:
+    """Everything the model is shown before its next turn. Each turn only appends to it.
+
+    Args:
+        max_turns: turns the rollout may have, the answer included; the last one is announced.
+    """
+    problem = state.problem
+    system = SYSTEM.format(coordinates=FRAMES[family.coordinates])
+    messages = [Message("system", (system,)), Message("user", _asked(problem))]
+    shown = len(problem.images)
+    for number, turn in enumerate(state.turns):
+        messages.append(Message("assistant", (turn.text,)))
+        added = state.observed[number]
+        fresh = range(shown + 1, shown + added + 1)
+        shown += added
+        last = number + 2 >= max_turns
+        messages.append(Message("user", _returned(state, turn, fresh, last)))
+    return tuple(messages)
+
+
+def _asked(problem: Problem) -> tuple[str | Picture, ...]:
+    parts: list[str | Picture] = []
+    for k, image in enumerate(problem.images, start=1):
+        parts += [Picture(k), f"\n{_described(k, image.size)}\n"]
+    lines = [problem.question]
+    lines += [f"{chr(ord('A') + n)}. {option}" for n, option in enumerate(problem.options)]
+    lines.append(CHOOSE if problem.options else MEASURE)
+    return (*parts, "\n".join(lines))
+
+
+def _returned(state: State, turn: Turn, fresh: range, last: bool) -> tuple[str | Picture, ...]:
+    parts: list[str | Picture] = []
+    for k in fresh:
+        size = state.problem.images[state.views[k - 1].base - 1].size
+        parts += [Picture(k), f"\n{_described(k, size)}\n"]
+    if isinstance(turn.parsed, Fault):
+        parts.append(f"Nothing was drawn ({turn.parsed.reason}: {turn.parsed.detail}). ")
+    return (*parts, LAST if last else GO_ON)
+
+
+def _described(k: int, size: Size) -> str:
+    return f"This is picture {k} (width {size.width}, height {size.height})."
+
+
+# What the model writes ---------------------------------------------------------------------------
+
+
+BACKTICK = "\\u0060"  # as JSON escapes it: a label must not close the fence
+
+
+def write(parsed: Step | Answer) -> str:
+    """The text of a turn, strictly by the grammar; ops as they are (see `to_wire`).
+
+    Raises:
+        ValueError: if the text would not be read back as the same, as with "</think>" in a thought.
+    """
+    text = f"<think> {parsed.thought} </think> Action: "
+    if isinstance(parsed, Answer):
+        text += f"{ANSWER}\n<answer> {parsed.text} </answer>"
+    else:
+        tool = BOX_TOOL if isinstance(parsed.ops[0], Box) else LINE_TOOL
+        rows = ",\n ".join(json.dumps(_row(op), ensure_ascii=False) for op in parsed.ops)
+        text += f"{tool}\n```json\n[{rows.replace('`', BACKTICK)}]\n```"
+    if parse(text) != parsed:
+        raise ValueError(f"the grammar cannot hold {str(parsed)[:200]}")
+    return text
+
+
+def _row(op: Op) -> dict[str, Any]:
+    if isinstance(op, Box):
+        return {"index": op.k, "bbox_2d": [*op.p[0], *op.p[1]], "label": op.label}
+    ends = {"start_point_2d": [*op.p[0]], "end_point_2d": [*op.p[1]]}
+    return {"index": op.k, **ends, "label": op.label}
+
+
+class _Malformed(Exception):
+    """Why a turn has no meaning; becomes a Fault."""
+
+
+def clean(text: str) -> str:
+    """Text that UTF-8 can hold: a lone surrogate becomes its escape, ``\\udc80``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def parse(text: str) -> Parsed:
+    """What a turn says. Never raises; a Fault is always ``malformed``."""
+    try:
+        return _parse(text)
+    except _Malformed as why:
+        return Fault(Stop.MALFORMED, str(why))
+
+
+def _parse(text: str) -> Step | Answer:
+    if len(text) > MAX_CHARS:
+        raise _Malformed(f"{len(text)} characters, at most {MAX_CHARS} are read")
+    if text != clean(text):
+        raise _Malformed("not Unicode text: it holds a lone surrogate")
+    lenient: list[str] = []
+    thought, body = _thought(text, lenient)
+    actions = list(_ACTION.finditer(body))
+    if not actions:
+        raise _Malformed("no action")
+    if len(actions) > 1:
+        raise _Malformed(f"{len(actions)} actions in one turn")
+    name, rest = actions[0][1].strip(), body[actions[0].end() :]
+    before = body[: actions[0].start()]
+    if not thought:
+        thought, before = before.strip(), ""
+    if before.strip():
+        lenient.append("stray")
+    known = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
+    tool = known.get(name.casefold())
+    if tool is None:
+        raise _Malformed(f"unknown action {name[:40]!r}")
+    if tool != name:
+        lenient.append("action")
+    if tool == ANSWER:
+        return Answer(thought, _answer(rest, lenient), _sorted(lenient))
+    return Step(thought, _ops(rest, tool, lenient), _sorted(lenient))
+
+
+def _sorted(lenient: list[str]) -> tuple[str, ...]:
+    return tuple(name for name in LENIENT if name in lenient)
+
+
+def _thought(text: str, lenient: list[str]) -> tuple[str, str]:
+    """The thought, and what follows it."""
+    head, closed, body = text.partition("</think>")
+    if not closed:
+        lenient.append("think")
+        return "", text
+    before, opened, thought = head.partition("<think>")
+    if not opened or before.strip() or "<think>" in thought or "</think>" in body:
+        lenient.append("think")
+    return (thought if opened else before).strip(), body
+
+
+def _answer(rest: str, lenient: list[str]) -> str:
+    before, *answers = rest.split("<answer>")
+    if "```" in rest:
+        raise _Malformed("ops together with an answer")
+    if len(answers) != 1:
+        raise _Malformed("no answer" if not answers else f"{len(answers)} answers")
+    answer, closed, after = answers[0].partition("</answer>")
+    if not closed:
+        raise _Malformed("an answer that is not closed")
+    if not answer.strip():
+        raise _Malformed("an empty answer")
+    if before.strip() or after.strip():
+        lenient.append("stray")
+    return answer.strip()
+
+
+def _ops(rest: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
+    if "<answer>" in rest:
+        raise _Malformed("ops together with an answer")
+    parts = rest.split("```")  # no regular expression: a hostile turn must not make it backtrack
+    if len(parts) != 3:
+        raise _Malformed("no single fenced JSON block")
+    before, block, after = parts
+    tag = _TAG.match(block)
+    assert tag is not None  # it matches the empty text too
+    if tag[1].casefold() not in ("json", ""):
+        raise _Malformed(f"a block of {tag[1][:20]!r}, not JSON")
+    block = block[tag.end() :]
+    if tag[0] != "json" or not block.startswith("\n") or not block.rstrip(" \t").endswith("\n"):
+        lenient.append("fence")
+    if before.strip() or after.strip():
+        lenient.append("stray")
+    rows = _load(block)
+    if isinstance(rows, dict):
+        lenient.append("bare")
+        rows = [rows]
+    if not isinstance(rows, list):
+        raise _Malformed(f"a JSON {type(rows).__name__} instead of a list of ops")
+    if not rows or len(rows) > MAX_OPS:
+        raise _Malformed("an empty list" if not rows else f"{len(rows)} ops in one turn")
+    ops = tuple(_op(row, lenient) for row in rows)
+    if (Box if tool == BOX_TOOL else Line) not in {type(op) for op in ops}:
+        lenient.append("action")
+    return ops
+
+
+def _load(block: str) -> Any:
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", block):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise _Malformed(f"brackets {deepest} deep")
+    try:
+        return json.loads(block, parse_constant=_no_constant)
+    except ValueError as error:  # also an integer of more digits than Python converts
+        raise _Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_KEYS = {"index", "bbox_2d", "start_point_2d", "end_point_2d", "label"}
+
+
+def _op(row: Any, lenient: list[str]) -> Op:
+    if not isinstance(row, dict):
+        raise _Malformed(f"an op that is a JSON {type(row).__name__}")
+    k, label = row.get("index"), row.get("label")
+    if k is None or isinstance(k, bool) or not isinstance(k, int):
+        raise _Malformed("index missing" if k is None else f"index {_brief(k)} is not an integer")
+    if not isinstance(label, str) or not label.strip():
+        raise _Malformed("label missing" if label is None else "a label that is empty or no text")
+    if len(label) > MAX_LABEL or label != clean(label):
+        raise _Malformed("a label that is too long or not Unicode text")
+    if not -(2**31) <= k < 2**31:
+        raise _Malformed("index out of any range")
+    if set(row) - _KEYS:
+        lenient.append("keys")
+    box = "bbox_2d" in row
+    if box == ("start_point_2d" in row or "end_point_2d" in row):
+        raise _Malformed("an op with neither bbox_2d nor start and end" if not box else "an op that is both")
+    if box:
+        x1, y1, x2, y2 = _numbers(row, "bbox_2d", 4, lenient)
+        if x1 > x2 or y1 > y2:
+            lenient.append("corners")
+        corners = Point(min(x1, x2), min(y1, y2)), Point(max(x1, x2), max(y1, y2))
+        return Box(k, corners, label)
+    start, end = (_numbers(row, key, 2, lenient) for key in ("start_point_2d", "end_point_2d"))
+    return Line(k, (Point(*start), Point(*end)), label)
+
+
+def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> list[int]:
+    values = row.get(key)
+    if not isinstance(values, list) or len(values) != count:
+        raise _Malformed(f"{key} missing" if values is None else f"{key} is not {count} numbers")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _Malformed(f"{key} holds {_brief(value)}, not a number")
+        if not -MAX_COORDINATE <= value <= MAX_COORDINATE:  # infinite is out of range too
+            raise _Malformed(f"{key} holds a number that is no coordinate")
+    if any(isinstance(value, float) and not value.is_integer() for value in values):
+        lenient.append("fraction")
+    return [round(value) for value in values]
+
+
+def _brief(value: Any) -> str:
+    return json.dumps(value)[:40]
+
+

@@ -1,0 +1,203 @@
+"""Reflection: the same label drawn differently in another step, by two rules that are both reported.
+
+``paper``: some two ops of different steps share a label and differ in (type, k, p), repeats apart.
+``strict``: some op supersedes an earlier one and differs from it by more than a tolerance.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+
+from pipeline import geometry
+from pipeline.canvas import normalise_label, overlap
+from pipeline.types import Line, Mark, Op, Problem, Size, State
+
+SAME_BOX = 0.9  # IoU from which a box counts as not moved
+SAME_END = 0.02  # of the diagonal: up to here the end of a line counts as not moved
+
+
+class Correction(StrEnum):
+    REFINE = "refine"  # supersedes an op of its own type, moved by more than the tolerance
+    RETYPE = "retype"  # supersedes an op of the other type
+    RELOCATE = "relocate"  # overlaps nothing, but its label names one object, drawn elsewhere before
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """One correction. ``helped``: the error to the true object fell; None where it is not known."""
+
+    kind: Correction
+    label: str
+    earlier_step: int
+    later_step: int
+    helped: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reflection:
+    paper: bool
+    strict: bool
+    corrections: tuple[Corrected, ...]
+
+    @property
+    def helped(self) -> bool:
+        return any(c.helped for c in self.corrections)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """When an op repeats an earlier one: IoU ≥ ``iou``, or ends within ``ends`` px. The default is exact."""
+
+    iou: float = 1.0
+    ends: float = 0.0
+
+
+def reflect(problem: Problem, state: State, repeats: Tolerance = Tolerance()) -> Reflection:
+    """Both rules over everything that a trajectory drew; ``state`` is what it came to."""
+    drawn = list(executed(state))
+    moved = [s for s in state.successions if differs(s.later, s.earlier, problem)]
+    corrections = [
+        _corrected(
+            problem,
+            Correction.REFINE if type(s.later.op) is type(s.earlier.op) else Correction.RETYPE,
+            s.earlier,
+            s.later,
+        )
+        for s in moved
+    ]
+    corrections += [
+        _corrected(problem, Correction.RELOCATE, earlier, later)
+        for earlier, later in _relocations(problem, state, drawn)
+    ]
+    return Reflection(
+        paper=_paper(drawn, repeats),
+        strict=bool(moved),
+        corrections=tuple(sorted(corrections, key=lambda c: (c.later_step, c.earlier_step, c.label))),
+    )
+
+
+def executed(state: State) -> Iterator[Mark]:
+    """Every mark ever drawn, in the order of drawing."""
+    seen: set[tuple[int, int]] = set()
+    for view in state.views:
+        for mark in view.marks:
+            key = (mark.step, mark.lineage)  # a lineage has at most one mark in a step
+            if key not in seen:
+                seen.add(key)
+                yield mark
+
+
+def repeated(later: Mark, earlier: Mark, tolerance: Tolerance) -> bool:
+    """Whether an op draws an earlier one again: type, base picture and label equal, p within reach."""
+    a, b = later.op, earlier.op
+    if later.base != earlier.base or type(a) is not type(b):
+        return False
+    if normalise_label(a.label) != normalise_label(b.label):
+        return False
+    return a.p == b.p or _near(a, b, tolerance)
+
+
+def _near(a: Op, b: Op, tolerance: Tolerance) -> bool:
+    if isinstance(a, Line):
+        ends = [geometry.distance(p, q) for p, q in zip(a.p, b.p, strict=True)]
+        return tolerance.ends > 0 and max(ends) <= tolerance.ends
+    return tolerance.iou < 1 and geometry.iou(a.p, b.p) >= tolerance.iou
+
+
+def differs(later: Mark, earlier: Mark, problem: Problem) -> bool:
+    """Whether a successor is more than jitter: IoU < 0.9, an end moved by > 2 %, or another type."""
+    a, b = later.op, earlier.op
+    if type(a) is not type(b):
+        return True
+    if isinstance(a, Line):
+        reach = SAME_END * geometry.diagonal(_size(problem, later))
+        return max(geometry.distance(p, q) for p, q in zip(a.p, b.p, strict=True)) > reach
+    return geometry.iou(a.p, b.p) < SAME_BOX
+
+
+def _size(problem: Problem, mark: Mark) -> Size:
+    return problem.images[mark.base - 1].size
+
+
+def _paper(drawn: Sequence[Mark], repeats: Tolerance) -> bool:
+    return any(
+        a.step != b.step
+        and normalise_label(a.op.label) == normalise_label(b.op.label)
+        and (type(a.op), a.op.k, a.op.p) != (type(b.op), b.op.k, b.op.p)
+        and not repeated(b, a, repeats)
+        for a, b in combinations(drawn, 2)
+    )
+
+
+def _relocations(
+    problem: Problem, state: State, drawn: Sequence[Mark]
+) -> Iterator[tuple[Mark, Mark]]:
+    """A mark that supersedes nothing, where its label names one true object drawn elsewhere before.
+
+    The latest such earlier mark counts, so that moving a box twice is two corrections.
+    """
+    heirs = {id(s.later) for s in state.successions}
+    for n, later in enumerate(drawn):
+        if id(later) in heirs or len(_truths(problem, later)) != 1:
+            continue
+        for earlier in reversed(drawn[:n]):
+            if earlier.step < later.step and _elsewhere(problem, earlier, later):
+                yield earlier, later
+                break
+
+
+def _elsewhere(problem: Problem, earlier: Mark, later: Mark) -> bool:
+    return (
+        earlier.base == later.base
+        and normalise_label(earlier.op.label) == normalise_label(later.op.label)
+        and overlap(later.op, earlier.op, _size(problem, later)) == 0
+    )
+
+
+def _truths(problem: Problem, mark: Mark) -> list[Op]:
+    """The true objects on a mark's picture that its label names."""
+    if problem.scene is None:
+        return []
+    label = normalise_label(mark.op.label)
+    return [
+        op
+        for op in problem.scene.objects
+        if op.k == mark.base and normalise_label(op.label) == label
+    ]
+
+
+def _corrected(problem: Problem, kind: Correction, earlier: Mark, later: Mark) -> Corrected:
+    return Corrected(
+        kind=kind,
+        label=later.op.label,
+        earlier_step=earlier.step,
+        later_step=later.step,
+        helped=_helped(problem, earlier, later),
+    )
+
+
+def _helped(problem: Problem, earlier: Mark, later: Mark) -> bool | None:
+    """Whether the error to the true object nearest the *earlier* op fell.
+
+    None where the scene has no object of that label and type. An op of the wrong type is as wrong
+    as can be, so that turning a box into the line that was meant helps.
+    """
+    truths = _truths(problem, earlier)
+    alike = [t for t in truths if type(t) is type(earlier.op)]
+    if alike:
+        target = min(alike, key=lambda t: geometry.error(earlier.op, t))
+        before = geometry.error(earlier.op, target)
+    elif truths:
+        target = truths[0] if len(truths) == 1 else min(truths, key=lambda t: _apart(earlier.op, t))
+        before = float("inf")
+    else:
+        return None
+    after = geometry.error(later.op, target) if type(later.op) is type(target) else float("inf")
+    return after < before
+
+
+def _apart(a: Op, b: Op) -> float:
+    (x1, y1), (x2, y2) = a.p
+    (x3, y3), (x4, y4) = b.p
+    return abs(x1 + x2 - x3 - x4) + abs(y1 + y2 - y3 - y4)

@@ -1,0 +1,200 @@
+"""S: what a finished trajectory is worth. One scorer for the filter, the RL reward and evaluation.
+
+A fault of the model scores (and scores 0); a fault of this code or of the problem raises.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pipeline import geometry
+from pipeline.types import (
+    Answer,
+    Box,
+    Kind,
+    Mark,
+    Op,
+    Problem,
+    Score,
+    State,
+    Step,
+    Stop,
+    Trajectory,
+)
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+).split()
+MAX_EXPONENT = 30
+MAX_DIGITS = 40
+LINE_MATCH = 0.15  # of the diagonal: the mean end distance at which a line is worth nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a version may set of the score (METHOD's β, w_draw and `solved_at`)."""
+
+    beta: float = 0.0
+    solved_at: float = 0.9
+    w_draw: float = 0.0
+
+
+def score(problem: Problem, trajectory: Trajectory, state: State, rules: Rules) -> Score:
+    """S of a trajectory; ``state`` is what it came to (`rollout.retrace`).
+
+    S = 1[S_correct > β] · (S_correct + S_format + w_draw · S_draw); exactly 0 without an answer.
+    """
+    drawn = draw_quality(problem, state.live)
+    if trajectory.stop is not Stop.ANSWERED:
+        return Score(correct=0.0, format=0.0, draw=drawn, total=0.0)
+    last = trajectory.turns[-1].parsed
+    assert isinstance(last, Answer), f"{trajectory.id} is answered, but its last turn is {last}"
+    right = correct(problem, last.text)
+    formatted = well_formed(trajectory)
+    total = right + formatted + rules.w_draw * (drawn or 0.0) if right > rules.beta else 0.0
+    return Score(correct=right, format=formatted, draw=drawn, total=total)
+
+
+def solved(kind: Kind, value: Score, rules: Rules) -> bool:
+    return value.correct == 1 if kind is Kind.CHOICE else value.correct >= rules.solved_at
+
+
+def well_formed(trajectory: Trajectory) -> float:
+    """S_format: 1 if every turn obeys the grammar strictly and every op was executed, else 0."""
+    return float(
+        all(isinstance(t.parsed, Step | Answer) and not t.parsed.lenient for t in trajectory.turns)
+    )
+
+
+def correct(problem: Problem, text: str) -> float:
+    """S_correct of an answer's text: 0 or 1 for a choice, mean relative accuracy for a number."""
+    if problem.kind is Kind.CHOICE:
+        return float(letter(text, problem.options) == problem.answer)
+    truth, given = number(problem.answer), number(text)
+    if truth is None:
+        raise ValueError(f"problem {problem.id}: its answer {problem.answer!r} is no number")
+    return 0.0 if given is None else mean_relative_accuracy(given, truth)
+
+
+def mean_relative_accuracy(given: Fraction, truth: Fraction) -> float:
+    """The share of θ in {0.50, 0.55, …, 0.95} with |A − Â| / |Â| < 1 − θ, exactly (Â = 0: 1 or 0)."""
+    if truth == 0:
+        return float(given == 0)
+    gap = 20 * abs(given - truth)
+    return sum(gap < j * abs(truth) for j in range(1, 11)) / 10
+
+
+# A lone letter, perhaps in brackets; one with a separator after it, and whatever follows.
+_LONE = re.compile(r"[\(\[\{]?\s*([A-Za-z])\s*[\)\]\}]?\s*[.:,)]?")
+_LED = re.compile(r"(?:[\(\[\{]\s*([A-Za-z])\s*[\)\]\}]|([A-Za-z])\s*[.:)])\s*[.:,]?\s*(.*)", re.DOTALL)
+
+
+def letter(text: str, options: Sequence[str]) -> str | None:
+    """The option that an answer names, or None.
+
+    "b", "(B)", "B.", "B. table" and "table" are all B; two letters, or a letter with another
+    option's text, are none.
+    """
+    said = _plain(text)
+    if lone := _LONE.fullmatch(said):
+        return _within(lone[1], options)
+    named = [LETTERS[n] for n, option in enumerate(options) if _plain(option) == said]
+    if named:
+        return named[0] if len(named) == 1 else None
+    led = _LED.fullmatch(said)
+    if led is None:
+        return None
+    chosen = _within(led[1] or led[2], options)
+    if chosen is None:
+        return None
+    return chosen if _plain(led[3]) == _plain(options[LETTERS.index(chosen)]) else None
+
+
+def _within(initial: str, options: Sequence[str]) -> str | None:
+    place = LETTERS.find(initial.upper())
+    return LETTERS[place] if 0 <= place < len(options) else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" .\"'`*")
+
+
+_NUMBER = re.compile(
+    r"""(?<![\w.,])                      # not inside a word or another number
+    (?P<sign>[-+−]?)
+    (?P<whole>\d{1,3}(?:,\d{3})+|\d+)?
+    (?P<part>\.\d+)?
+    (?:[eE](?P<exponent>[-+]?\d{1,4}))?
+    (?:\s*/\s*(?P<under>\d+))?
+    (?P<percent>\s*%)?
+    (?![\d]|[.,]\d|e[-+]?\d|/)""",
+    re.VERBOSE,
+)
+_WORD = re.compile(r"\b(" + "|".join(WORDS) + r")\b", re.IGNORECASE)
+
+
+def number(text: str) -> Fraction | None:
+    """The one number that a text states, exactly; None for no number or for two different ones.
+
+    Reads "1,234", "3 meters", "50%", "1/2", "2e3" and words up to twenty.
+    """
+    if len(text) > 1000:
+        return None
+    values: set[Fraction | None] = set()
+    for match in _NUMBER.finditer(text):
+        if match["whole"] or match["part"]:
+            values.add(_value(match))
+    leftovers = _NUMBER.sub(lambda m: " " if m["whole"] or m["part"] else m[0], text)
+    if re.search(r"(?<![A-Za-z_])\d", leftovers):  # digits that make no number: "1,23", "3.4.5"
+        return None
+    values |= {Fraction(WORDS.index(word.lower())) for word in _WORD.findall(leftovers)}
+    return values.pop() if len(values) == 1 else None
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    digits = (match["whole"] or "0").replace(",", "") + (match["part"] or "")
+    exponent, under = int(match["exponent"] or 0), int((match["under"] or "1")[:MAX_DIGITS])
+    if len(digits) > MAX_DIGITS or abs(exponent) > MAX_EXPONENT or under == 0:
+        return None
+    value = Fraction(digits) * Fraction(10) ** exponent / under
+    value = -value if match["sign"] in ("-", "−") else value
+    return value / 100 if match["percent"] else value
+
+
+def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
+    """S_draw, 0..1: how well the live marks cover the truth objects that the gold ops mark.
+
+    One to one, best match first: IoU for boxes, 1 − end distance / 15 % of the diagonal for
+    lines; the sum over truth objects, divided by how many there are, or by how many marks were
+    drawn where those are more: a mark that matches nothing costs as much as one that is missing.
+    None where the truth is not known.
+    """
+    truth = [op for step in problem.gold for op in step.ops]
+    if not truth:
+        return None
+    marks = list(live)
+    pairs = sorted(
+        ((_match(mark, op, problem), m, t) for m, mark in enumerate(marks) for t, op in enumerate(truth)),
+        key=lambda pair: (-pair[0], pair[1], pair[2]),
+    )
+    used_marks: set[int] = set()
+    used_truth: set[int] = set()
+    worth = 0.0
+    for value, m, t in pairs:
+        if value > 0 and m not in used_marks and t not in used_truth:
+            used_marks.add(m)
+            used_truth.add(t)
+            worth += value
+    return worth / max(len(truth), len(marks))
+
+
+def _match(mark: Mark, truth: Op, problem: Problem) -> float:
+    if mark.base != truth.k or type(mark.op) is not type(truth):
+        return 0.0
+    if isinstance(truth, Box):
+        return geometry.iou(mark.op.p, truth.p)
+    diagonal = geometry.diagonal(problem.images[truth.k - 1].size)
+    return max(0.0, 1 - geometry.mean_end_distance(mark.op.p, truth.p) / (LINE_MATCH * diagonal))

@@ -1,0 +1,205 @@
+"""advance(state, turn) → the next state or a finished trajectory; rollout(policy, …) runs many.
+
+`advance` is pure: it checks what parsing cannot know (that an index exists, that a mark lies on its
+picture, that nothing is drawn twice), lets the canvas draw, and decides when a trajectory ends.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field, replace
+
+from pipeline import canvas, geometry, tokens
+from pipeline.protocol import FAMILIES, Family, clean, from_wire, parse
+from pipeline.reflection import Tolerance, executed, repeated
+from pipeline.types import (
+    Answer,
+    Box,
+    Failure,
+    Fault,
+    Mark,
+    Op,
+    Policy,
+    PolicyError,
+    Problem,
+    State,
+    Step,
+    Stop,
+    Trajectory,
+    Turn,
+)
+
+TELLABLE = {Stop.TRUNCATED, Stop.MALFORMED, Stop.BAD_OP, Stop.REPEATED_OP}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a rollout ends, and whether a fault is told to the model or ends it.
+
+    Turns count the answer; ``task_turns`` overrides ``max_turns`` for the tasks it names.
+    """
+
+    max_turns: int = 10
+    task_turns: tuple[tuple[str, int], ...] = (("maze", 20),)
+    max_images: int = 42  # inputs plus observations
+    max_context: int = 32_768  # tokens
+    repeats: Tolerance = field(default_factory=Tolerance)
+    tell_faults: bool = False
+
+    def turns(self, problem: Problem) -> int:
+        return dict(self.task_turns).get(problem.task, self.max_turns)
+
+
+def read_turn(
+    state: State,
+    text: str,
+    family: Family,
+    *,
+    truncated: bool = False,
+    ids: tuple[int, ...] | None = None,
+    logprobs: tuple[float, ...] | None = None,
+) -> Turn:
+    """A model's text as a Turn: parsed, its ops in pixels of the pictures they name.
+
+    An index that names no picture is left for `advance` to find.
+    """
+    parsed = parse(text)
+    if truncated:
+        parsed = Fault(Stop.TRUNCATED, "the turn hit its token limit")
+    elif isinstance(parsed, Step):
+        parsed = replace(parsed, ops=tuple(_in_pixels(state, op, family) for op in parsed.ops))
+    return Turn(text=clean(text), parsed=parsed, ids=ids, logprobs=logprobs)
+
+
+def _in_pixels(state: State, op: Op, family: Family) -> Op:
+    if not 1 <= op.k <= len(state.views):
+        return op
+    return from_wire(op, state.problem.images[state.views[op.k - 1].base - 1].size, family)
+
+
+def advance(
+    state: State, turn: Turn, limits: Limits, family: Family = FAMILIES["qwen2.5-vl"]
+) -> State | Trajectory:
+    """One turn further: the state after it, or the finished trajectory at the first stop.
+
+    A turn with a fault executes none of its ops. The stored turn's ``parsed`` is what was made of
+    it: clipped ops, or the Fault.
+    """
+    parsed = turn.parsed
+    if isinstance(parsed, Step):
+        parsed = _checked(state, parsed, limits)
+    turn = replace(turn, parsed=parsed)
+    if isinstance(parsed, Step):
+        after = canvas.execute(state, parsed)
+    else:
+        after = replace(state, observed=(*state.observed, 0))
+    after = replace(after, turns=(*state.turns, turn))
+    stop = _stop(after, parsed, limits, family)
+    if stop is None:
+        return after
+    return Trajectory(state.problem.id, state.sample, after.turns, stop)
+
+
+def _stop(
+    after: State, parsed: Step | Answer | Fault, limits: Limits, family: Family
+) -> Stop | None:
+    """The first stop that holds, in the order of `Stop`."""
+    if isinstance(parsed, Fault) and not (limits.tell_faults and parsed.reason in TELLABLE):
+        return parsed.reason
+    most = limits.turns(after.problem)
+    answered = isinstance(parsed, Answer)
+    if len(after.turns) >= most and not answered:
+        return Stop.TOO_MANY_TURNS
+    if tokens.estimate(after, family, most) > limits.max_context:
+        return Stop.TOO_LONG
+    return Stop.ANSWERED if answered else None
+
+
+def _checked(state: State, step: Step, limits: Limits) -> Step | Fault:
+    """The step with its ops clipped to their pictures, or why it cannot be drawn."""
+    ops: list[Op] = []
+    for op in step.ops:
+        if not 1 <= op.k <= len(state.views):
+            return Fault(Stop.BAD_OP, f"index {op.k}: there are {len(state.views)} pictures")
+        size = state.problem.images[state.views[op.k - 1].base - 1].size
+        if isinstance(op, Box):
+            op = replace(op, p=geometry.clip_box(op.p, size))
+            if geometry.area(op.p) == 0:
+                return Fault(Stop.BAD_OP, f"box {op.label[:40]!r} has no area on picture {op.k}")
+        elif not geometry.meets_picture(op.p, size):
+            return Fault(Stop.BAD_OP, f"line {op.label[:40]!r} does not touch picture {op.k}")
+        ops.append(op)
+    if again := _first_repeat(state, ops, limits.repeats):
+        return Fault(Stop.REPEATED_OP, f"{again.label[:40]!r} was drawn there before")
+    if len(state.views) + len({op.k for op in ops}) > limits.max_images:
+        return Fault(Stop.TOO_MANY_IMAGES, f"more than {limits.max_images} pictures")
+    return replace(step, ops=tuple(ops))
+
+
+def _first_repeat(state: State, ops: list[Op], repeats: Tolerance) -> Op | None:
+    """The first op that equals any earlier one of the trajectory, live or not, or of its own step."""
+    before = list(executed(state))
+    for op in ops:
+        mark = Mark(op, state.views[op.k - 1].base, len(state.turns), -1)
+        if any(repeated(mark, earlier, repeats) for earlier in before):
+            return op
+        before.append(mark)
+    return None
+
+
+def retrace(problem: Problem, trajectory: Trajectory) -> State:
+    """What a trajectory came to: its views, live marks and successions, from its stored ops."""
+    state = canvas.opened(problem, trajectory.sample)
+    for turn in trajectory.turns:
+        if isinstance(turn.parsed, Step):
+            after = canvas.execute(state, turn.parsed)
+        else:
+            after = replace(state, observed=(*state.observed, 0))
+        state = replace(after, turns=(*state.turns, turn))
+    return state
+
+
+async def rollout(
+    policy: Policy,
+    problems: Iterable[Problem],
+    samples: int,
+    limits: Limits,
+    family: Family,
+    in_flight: int = 64,
+) -> AsyncIterator[Trajectory | Failure]:
+    """``samples`` trajectories of every problem, in the order of problems and samples.
+
+    One coroutine a trajectory and no barrier between turns; at most ``in_flight`` at once, so that
+    problems are drawn from the iterable only when their turn has come.
+    """
+    waiting: asyncio.Queue[asyncio.Task[Trajectory | Failure] | None] = asyncio.Queue(in_flight)
+
+    async def start_all() -> None:
+        try:
+            for problem in problems:
+                for sample in range(samples):
+                    state = canvas.opened(problem, sample)
+                    await waiting.put(asyncio.create_task(_one(policy, state, limits, family)))
+        finally:
+            await waiting.put(None)
+
+    starter = asyncio.create_task(start_all())
+    try:
+        while (task := await waiting.get()) is not None:
+            yield await task
+        await starter  # raises what the iterable of problems raised
+    finally:
+        starter.cancel()
+        while not waiting.empty():
+            if task := waiting.get_nowait():
+                task.cancel()
+
+
+async def _one(policy: Policy, state: State, limits: Limits, family: Family) -> Trajectory | Failure:
+    now: State | Trajectory = state
+    while isinstance(now, State):
+        try:
+            turn = await policy.act(now)
+        except PolicyError as error:
+            return Failure(state.problem.id, state.sample, str(error))
+        now = advance(now, turn, limits, family)
+    return now

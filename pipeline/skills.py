@@ -1,0 +1,53 @@
+"""Drawing skills: one- and two-turn trajectories from gold ops, which teach the two operations.
+
+Two turns draw everything that matters and answer. One turn is the drawing alone, ended by a limit of
+one turn: there the loss falls on nothing but where to draw. They alternate.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from pipeline import canvas
+from pipeline.protocol import Family, to_wire, write
+from pipeline.rollout import Limits, advance, read_turn
+from pipeline.types import Answer, Problem, State, Step, Trajectory
+
+
+def trajectories(
+    problems: Iterable[Problem], limits: Limits, family: Family
+) -> Iterator[Trajectory]:
+    """One trajectory for each problem, which must carry gold ops."""
+    for n, problem in enumerate(problems):
+        turns = (drawing(problem),) if n % 2 else (drawing(problem), answer(problem))
+        yield _told(problem, turns, replace(limits, max_turns=len(turns), task_turns=()), family)
+
+
+def drawing(problem: Problem) -> Step:
+    """All gold steps in one."""
+    thought = " ".join(step.thought for step in problem.gold)
+    return Step(thought, tuple(op for step in problem.gold for op in step.ops))
+
+
+def answer(problem: Problem) -> Answer:
+    return Answer(problem.conclusion, problem.answer)
+
+
+def gold(problem: Problem, limits: Limits, family: Family) -> Trajectory:
+    """The gold solution as a trajectory, step by step, through text and parsing like any other."""
+    return _told(problem, (*problem.gold, answer(problem)), limits, family)
+
+
+def _told(
+    problem: Problem, turns: tuple[Step | Answer, ...], limits: Limits, family: Family
+) -> Trajectory:
+    now: State | Trajectory = canvas.opened(problem)
+    for turn in turns:
+        if isinstance(now, Trajectory):
+            raise ValueError(f"problem {problem.id}: its gold solution ends early, {now.stop}")
+        if isinstance(turn, Step):  # gold ops target inputs, whose index is the picture's own
+            wired = (to_wire(op, problem.images[op.k - 1].size, family) for op in turn.ops)
+            turn = replace(turn, ops=tuple(wired))
+        now = advance(now, read_turn(now, write(turn), family), limits, family)
+    if isinstance(now, State):
+        raise ValueError(f"problem {problem.id}: its gold solution does not end")
+    return now

@@ -1,0 +1,288 @@
+"""Where rows lie: one folder an asset and address, parquet parts and a manifest written last.
+
+Guarantees: a folder with a manifest is complete, and its parts have the hashes that the manifest
+lists; the same rows give the same bytes; a writer that dies leaves nothing that a reader takes for
+an asset; two writers of the same address do not disturb each other or a reader.
+Does not: lock, or forget (`prune` in the command line does).
+
+Local folders and object stores alike, through pyarrow's file systems. Parts are written beside the
+assets, under ``tmp/``, and moved into place whole, the manifest after all others.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from pipeline.rows import SCHEMA_VERSION, Row
+
+MANIFEST = "manifest.json"
+GROUP_BYTES = 32 * 2**20  # of a row group in memory; well under the 100 MB that viewers take
+GROUP_ROWS = 1024
+PART_BYTES = 256 * 2**20  # of a part, before it is closed after a row group
+
+
+class StoreError(Exception):
+    """Something in the store is not as it must be; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a folder holds: rows and parts of each table, and facts about how it was made."""
+
+    tables: Mapping[str, int]  # table → rows
+    parts: Mapping[str, Mapping[str, Any]]  # file name → {"sha256", "bytes", "rows"}
+    facts: Mapping[str, Any]
+
+    @property
+    def data_version(self) -> str:
+        """A hash of the contents: equal for equal rows, whatever made them."""
+        digests = json.dumps({name: part["sha256"] for name, part in self.parts.items()})
+        return hashlib.sha256(digests.encode()).hexdigest()[:16]
+
+    @property
+    def bytes(self) -> int:
+        return sum(int(part["bytes"]) for part in self.parts.values())
+
+
+@dataclass(frozen=True)
+class Store:
+    """A root folder of assets. ``Store.at("./data")``, or any URI that pyarrow knows."""
+
+    files: fs.FileSystem
+    root: str
+
+    @staticmethod
+    def at(place: str | Path | None = None) -> "Store":
+        """The store at a path or URI; by default ``$DRAWLOOP_DATA``, else ./data."""
+        where = str(place or os.environ.get("DRAWLOOP_DATA") or "data")
+        if "://" not in where:
+            where = str(Path(where).absolute())
+            return Store(fs.LocalFileSystem(), where)
+        files, root = fs.FileSystem.from_uri(where)
+        return Store(files, root)
+
+    def path(self, asset: str, address: str, name: str = "") -> str:
+        return "/".join(part for part in (self.root, asset, address, name) if part)
+
+    def manifest(self, asset: str, address: str) -> Manifest | None:
+        """The manifest of a complete asset, or None."""
+        try:
+            with self.files.open_input_stream(self.path(asset, address, MANIFEST)) as stream:
+                content = json.loads(stream.read())
+        except FileNotFoundError:
+            return None
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path(asset, address)} has schema version {content['schema_version']}, this "
+                f"code reads {SCHEMA_VERSION}: build it again with this code"
+            )
+        return Manifest(content["tables"], content["parts"], content["facts"])
+
+    def rows(
+        self, asset: str, address: str, table: str, columns: Sequence[str] | None = None
+    ) -> Iterator[Row]:
+        """The rows of a table, in order, a few at a time in memory.
+
+        Raises:
+            StoreError: if the asset is not there, or a part of it is missing or damaged.
+        """
+        for name in self._part_names(asset, address, table):
+            path = self.path(asset, address, name)
+            try:
+                with pq.ParquetFile(self.files.open_input_file(path)) as file:
+                    for batch in file.iter_batches(batch_size=128, columns=columns):
+                        yield from batch.to_pylist()
+            except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+                raise StoreError(f"{path}: {error}; delete its folder and build it again") from None
+
+    def _part_names(self, asset: str, address: str, table: str) -> list[str]:
+        manifest = self.manifest(asset, address)
+        if manifest is None:
+            raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
+        return sorted(name for name in manifest.parts if name.rsplit("-", 1)[0] == table)
+
+    def damaged(self, asset: str, address: str) -> list[str]:
+        """Parts that do not have the hash that the manifest lists."""
+        manifest = self.manifest(asset, address)
+        parts = manifest.parts if manifest else {}
+        return [
+            name
+            for name, part in parts.items()
+            if self._sha256(self.path(asset, address, name)) != part["sha256"]
+        ]
+
+    def _sha256(self, path: str) -> str | None:
+        try:
+            with self.files.open_input_stream(path) as stream:
+                digest = hashlib.sha256()
+                while block := stream.read(2**20):
+                    digest.update(block)
+        except FileNotFoundError:
+            return None
+        return digest.hexdigest()
+
+
+class Writer:
+    """Writes one asset: ``append`` rows to tables, and leave the ``with`` block to publish it.
+
+    An exception inside the block leaves nothing behind but the asset as it was.
+    """
+
+    def __init__(
+        self, store: Store, asset: str, address: str, schemas: Mapping[str, pa.Schema]
+    ) -> None:
+        self._store, self._asset, self._address = store, asset, address
+        self._desk = f"{store.root}/tmp/{asset}-{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._tables = {name: _Table(schema) for name, schema in schemas.items()}
+        self.facts: dict[str, Any] = {}
+
+    def __enter__(self) -> "Writer":
+        self._store.files.create_dir(self._desk, recursive=True)
+        return self
+
+    def append(self, table: str, row: Row) -> None:
+        if self._tables[table].take(row):
+            self._flush(table)
+
+    def count(self, table: str) -> int:
+        return self._tables[table].rows
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                for name in self._tables:
+                    self._flush(name)
+                    self._close(name)
+                self._publish()
+        finally:
+            for table in self._tables.values():
+                table.abandon()
+            self._store.files.delete_dir(self._desk)
+
+    def _flush(self, name: str) -> None:
+        """Writes the waiting rows as a row group; a table without rows still gets a part."""
+        table = self._tables[name]
+        if not table.waiting and table.parts:
+            return
+        if table.writer is None:
+            path = f"{self._desk}/{name}-{table.parts:05d}.parquet"
+            table.writer = _parquet(self._store.files, path, table.schema)
+        table.write()
+        if table.written >= PART_BYTES:
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        table = self._tables[name]
+        if table.writer is not None:
+            table.writer.close()
+            table.finished.append((f"{name}-{table.parts:05d}.parquet", table.part_rows))
+            table.parts += 1
+        table.writer, table.part_rows, table.written = None, 0, 0
+
+    def _publish(self) -> None:
+        """Moves parts into place, then the manifest: from here on the asset exists."""
+        store, parts = self._store, {}
+        for table in self._tables.values():
+            for name, rows in table.finished:
+                path = f"{self._desk}/{name}"
+                size = store.files.get_file_info(path).size
+                parts[name] = {"sha256": store._sha256(path), "bytes": size, "rows": rows}
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "tables": {name: table.rows for name, table in self._tables.items()},
+            "parts": parts,
+            "schemas": {name: table.schema.to_string() for name, table in self._tables.items()},
+            "facts": self.facts,
+        }
+        with store.files.open_output_stream(f"{self._desk}/{MANIFEST}") as stream:
+            stream.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+        store.files.create_dir(store.path(self._asset, self._address), recursive=True)
+        for name in (*parts, MANIFEST):
+            store.files.move(f"{self._desk}/{name}", store.path(self._asset, self._address, name))
+
+
+class _Table:
+    """Rows waiting for their row group, and the part that is open."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.writer: pq.ParquetWriter | None = None
+        self.waiting: list[Row] = []
+        self.waiting_bytes = self.written = 0
+        self.rows = self.part_rows = self.parts = 0
+        self.finished: list[tuple[str, int]] = []
+
+    def take(self, row: Row) -> bool:
+        """Keeps a row; True when a row group is full."""
+        self.waiting.append(row)
+        self.waiting_bytes += _weight(row)
+        self.rows += 1
+        return self.waiting_bytes >= GROUP_BYTES or len(self.waiting) >= GROUP_ROWS
+
+    def write(self) -> None:
+        assert self.writer is not None
+        if self.waiting:
+            columns = [
+                pa.array([row.get(field.name) for row in self.waiting], type=field.type)
+                for field in self.schema
+            ]
+            self.writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+            self.part_rows += len(self.waiting)
+            self.written += self.waiting_bytes
+        self.waiting, self.waiting_bytes = [], 0
+
+    def abandon(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _weight(row: Row) -> int:
+    """About how many bytes a row takes: its pictures, and a round sum for the rest."""
+    return 2000 + sum(len(picture["bytes"]) for picture in row.get("images") or ())
+
+
+def _parquet(files: fs.FileSystem, path: str, schema: pa.Schema) -> pq.ParquetWriter:
+    """Content-defined chunks and a page index for hubs; pictures plain, as they are compressed."""
+    leaves = [_leaf(path) for path in _paths(schema)]
+    pictures = [leaf for leaf in leaves if leaf.endswith(".bytes")]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        filesystem=files,
+        compression={leaf: "none" if leaf in pictures else "zstd" for leaf in leaves},
+        use_dictionary=[leaf for leaf in leaves if leaf not in pictures],
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
+
+
+def _leaf(path: tuple[str, ...]) -> str:
+    return ".".join(path)
+
+
+def _paths(schema: pa.Schema) -> list[tuple[str, ...]]:
+    """The names by which parquet knows the leaf columns of nested types."""
+
+    def below(kind: pa.DataType, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        if pa.types.is_struct(kind):
+            return [leaf for field in kind for leaf in below(field.type, (*path, field.name))]
+        if pa.types.is_list(kind):
+            return below(kind.value_type, (*path, "list", "element"))
+        return [path]
+
+    return [leaf for field in schema for leaf in below(field.type, (field.name,))]

@@ -1,0 +1,663 @@
+"""Views: one scene of solids, seen by several cameras. Which object is it, and which is nearer?
+
+Difficulty turns the number of solids (3..8) and of cameras (2..4), the angle between the cameras
+(30..145°), how many solids look alike, how much is hidden, whether tags are shown in another
+picture than the one asked about, and by how much distances that matter differ. Whatever must be
+found again has a clue: a look of its own, or being nearest to (farthest from) a landmark, which is
+a solid with a look of its own. Every solid shows at least half of itself in every picture.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from random import Random
+from typing import ClassVar, NamedTuple
+
+from pipeline.images import Pixels, encode
+from pipeline.tasks import Wording
+from pipeline.tasks.phrasing import LETTERS, lettered, listed, plural, say
+from pipeline.tasks.shapes import COLOURS
+from pipeline.tasks.solids import FORMS, SIZES, Camera, Shot, Solid, Vector, cast, floor, paint, tag
+from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Size, Step
+
+ATTEMPTS = 2000  # most cost a fraction of a millisecond: they end before anything is drawn
+LEAST_VISIBLE = 0.5  # of each solid in each picture, what tags hide included
+SMOOTH_BELOW = 300_000  # px; larger pictures get one sample a pixel instead of four
+
+SAME = (
+    "The {views} pictures show one scene from different cameras. An object in picture 1 is tagged "
+    "1. Which tag does the same object have in picture {k}?",
+    "Picture 1 marks an object with tag 1. Picture {k} was taken from another side of the same "
+    "scene: which of the tags A to D is on that object there?",
+    "One scene, {views} cameras. Find the object tagged 1 in picture 1 again in picture {k}. Which "
+    "letter is next to it?",
+    "Which of the objects A, B, C and D in picture {k} is the one that is tagged 1 in picture 1? "
+    "All pictures show the same scene.",
+    "The camera moved around the scene between picture 1 and picture {k}. Under which letter do "
+    "you see object 1 of picture 1 again?",
+)
+SAME_FIRST = (
+    "In picture 1, tag 1 is on the {what}. I box it{too}.",
+    "First the object I am looking for: in picture 1 it is the {what}. I mark it{too}.",
+    "Tag 1 of picture 1 belongs to the {what}; a box goes around it{too}.",
+)
+SAME_THEN = (
+    "Now I look for the {what} in picture {k} and box it{too} there.",
+    "Picture {k} shows the scene from another side. I mark the {what}{too} again.",
+    "The same {what} must be in picture {k}: I box what I find{too}.",
+)
+SAME_END = (
+    "In picture {k} the {what} is the object with tag {letter}, so that is object 1.",
+    "The object boxed in picture {k} is again the {what}, and its tag there is {letter}.",
+    "Only one object is the {what}. In picture {k} it has tag {letter}.",
+)
+
+DIFFERENT = (
+    "The {views} pictures show one scene from different cameras. In each picture one object has "
+    "the tag X. How many different objects are tagged in all?",
+    "Every picture of this scene tags one object with X, and it may be the same one again. How "
+    "many different objects have a tag?",
+    "One scene, {views} cameras, one tag X a picture. On how many different objects are the tags?",
+    "Compare the objects tagged X in the {views} pictures of this scene. How many different ones "
+    "are there?",
+    "Between the pictures the camera moves and the tag X may move too. Count the different objects "
+    "that it marks in the {views} pictures.",
+)
+DIFFERENT_FIRST = (
+    "In picture 1 the tag is on the {what}. I box it as object 1{too}.",
+    "I start with picture 1: the tagged object is the {what}, object 1 from here on{too}.",
+)
+DIFFERENT_THEN = (
+    "In the other pictures I box the tagged object under the same name where it is the same one: "
+    "{where}.",
+    "Next the remaining pictures, {where}. A box gets a new name where the object is a new one.",
+)
+DIFFERENT_END = (
+    "The boxes read {where}: {count} different {objects}.",
+    "Going by the boxes, it is {where}. That makes {count} different {objects}.",
+    "I have marked {where}, so the tags are on {count} different {objects}.",
+)
+
+NEAREST = (
+    "The {views} pictures show one scene from different cameras. Which of the objects tagged in "
+    "picture {t} is {end} the camera of picture {k}?",
+    "Tags A to D are in picture {t}. Which of these objects is {end} the camera that took picture "
+    "{k}?",
+    "One scene, {views} cameras. Of the objects A, B, C and D of picture {t}, which one is {end} "
+    "camera {k}, the one of picture {k}?",
+    "Look at the scene from where picture {k} was taken. Which of the objects that picture {t} "
+    "tags A to D is {end} that camera?",
+    "Camera {k} took picture {k}. Which object is {end} it: A, B, C or D, as tagged in picture {t}?",
+)
+NEAREST_FIND = (
+    "In picture {t}, {listing}. I box all four.",
+    "First I need to know what is tagged in picture {t}: {listing}.",
+)
+NEAREST_MARK = (
+    "In picture {k} I box the four objects and draw a line from the camera's side to the one that "
+    "seems {end} it.",
+    "Picture {k} tells the distances to its camera. I mark all four, and with a line from the "
+    "bottom of the picture the one {end} the camera.",
+)
+NEAREST_END = (
+    "The line of picture {k} ends at object {letter}. It is {end} the camera; next comes object "
+    "{next}.",
+    "On the floor of picture {k}, object {letter} is {end} the camera, object {next} only second.",
+    "Of the four boxes in picture {k}, the one of object {letter} is {end} the camera, before "
+    "object {next}.",
+)
+
+NEARER = (
+    "The {views} pictures show one scene from different cameras. How many objects are nearer to "
+    "the camera of picture {k} than the object tagged 1 in picture {t}?",
+    "Picture {t} tags an object with 1. How many of the other objects stand between it and camera "
+    "{k} in distance, that is, nearer to the camera of picture {k}?",
+    "Count the objects that are nearer to the camera of picture {k} than object 1 is. Object 1 is "
+    "tagged in picture {t}.",
+    "Look from the camera of picture {k}: how many objects of the scene are less far away than the "
+    "one with tag 1 in picture {t}?",
+    "One scene, {views} cameras. What is the number of objects whose distance to camera {k}, the "
+    "one of picture {k}, is smaller than that of the object tagged 1 in picture {t}?",
+)
+NEARER_FIND = (
+    "In picture {t}, tag 1 is on the {what}. I box it{too}.",
+    "Object 1 is the {what}, as picture {t} shows. I mark it{too}.",
+)
+NEARER_MARK = (
+    "In picture {k} I box object 1 and whatever is nearer to the camera than it.",
+    "Now picture {k}: a box for object 1, and one for each object that stands nearer to the camera.",
+)
+NEARER_END = (
+    "Nearer to the camera of picture {k} than object 1: {nearer}. The number is {count}.",
+    "Besides object 1, picture {k} has these boxes: {nearer}. That makes {count} nearer.",
+    "What I boxed in picture {k} as nearer than object 1: {nearer}. I count {count}.",
+)
+
+HOLDS = (
+    "The {views} pictures show one scene from different cameras. In how many of the pictures is "
+    "object 1 {relation} object 2? The tags are in {tagged}.",
+    "Objects 1 and 2 are tagged in {tagged}. In how many of the {views} pictures is object 1 "
+    "{relation} object 2?",
+    "Count the pictures in which object 1 is {relation} object 2. See the tags in {tagged}; all "
+    "{views} pictures show the same scene.",
+    "One scene, {views} cameras, two objects tagged in {tagged}. How many of the pictures show "
+    "object 1 {relation} object 2?",
+    "Go through the {views} pictures of this scene. How often is object 1 {relation} object 2? "
+    "The tags 1 and 2 are in {tagged}.",
+)
+HOLDS_FIRST = (
+    "Object 1 is the {one}, object 2 the {two}. I box both in picture 1 and join them by a line.",
+    "In picture 1 tag 1 is on the {one} and tag 2 on the {two}. I mark them, with a line across.",
+)
+HOLDS_THEN = (
+    "I find the same two in {others} and mark them in the same way.",
+    "The same boxes and lines in {others} let me compare the pictures one by one.",
+)
+HOLDS_END = (
+    "Following the lines, object 1 is {relation} object 2 in {where}: {count} of {views}.",
+    "The boxes show object 1 {relation} object 2 in {where}. That is {count} of the {views}.",
+    "Object 1 is {relation} object 2 in {where}, so the number is {count}.",
+)
+
+
+class Clue(NamedTuple):
+    """Words that single out a solid in a scene, and the landmark that they go by, if any."""
+
+    text: str
+    landmark: int | None = None
+
+
+class Around(NamedTuple):
+    """A box to draw around a solid in a view. Views and solids go by their index from 0."""
+
+    view: int
+    solid: int
+
+
+class Along(NamedTuple):
+    """A line to draw from foot to foot; without a start, from the picture's bottom centre."""
+
+    view: int
+    start: int | None
+    end: int
+
+
+Marks = list[Around | Along]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A question, told to its end before anything is drawn."""
+
+    question: str
+    steps: tuple[tuple[str, Marks], ...]
+    conclusion: str
+    tags: tuple[tuple[int, int, str], ...]  # view, solid, text
+    names: dict[int, str] = field(default_factory=dict)  # of solids that are asked about
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    solids: tuple[Solid, ...]
+    cameras: tuple[Camera, ...]
+    light: Vector
+
+    def distance(self, view: int, solid: int) -> float:
+        """Units from a camera to the middle of a solid."""
+        return math.dist(self.cameras[view].eye, self.solids[solid].middle)
+
+    def by_distance(self, view: int) -> list[int]:
+        return sorted(range(len(self.solids)), key=lambda n: self.distance(view, n))
+
+    def sideways(self, view: int, solid: int) -> float:
+        """How far right a solid is in a picture, in units at the distance of the scene's middle."""
+        camera = self.cameras[view]
+        x = float(camera.project([self.solids[solid].middle])[0, 0])
+        return x / camera.focal * math.dist(camera.eye, camera.target)
+
+    def foot(self, view: int, solid: int) -> Point:
+        x, y = self.cameras[view].project([self.solids[solid].foot])[0]
+        return Point(round(x), round(y))
+
+    def alike(self, solid: int, *traits: str) -> list[int]:
+        """The other solids with the same traits."""
+        mine = [getattr(self.solids[solid], t) for t in traits]
+        same = ([getattr(s, t) for t in traits] == mine for s in self.solids)
+        return [n for n, yes in enumerate(same) if yes and n != solid]
+
+    def clue(self, solid: int, margin: float) -> Clue | None:
+        """What tells a solid from all others; None if nothing does by ``margin`` units."""
+        it = self.solids[solid]
+        if not self.alike(solid, "colour", "form"):
+            return Clue(f"{it.colour} {it.form}")
+        twins, look = self.alike(solid, "size", "colour", "form"), f"{it.size} {it.colour} {it.form}"
+        if not twins:
+            return Clue(look)
+        for n, landmark in enumerate(self.solids):
+            if n == solid or self.alike(n, "colour", "form"):
+                continue
+            own, *others = (
+                math.dist(landmark.foot, self.solids[m].foot) for m in (solid, *twins)
+            )
+            if own + margin <= min(others):
+                return Clue(f"{look} nearest to the {landmark.colour} {landmark.form}", n)
+            if own - margin >= max(others):
+                return Clue(f"{look} farthest from the {landmark.colour} {landmark.form}", n)
+        return None
+
+    def names(self) -> dict[int, str]:
+        """A label for every solid that no other has: its look, numbered if others look the same."""
+        names = {}
+        for n, it in enumerate(self.solids):
+            names[n] = f"{it.colour} {it.form}"
+            if self.alike(n, "colour", "form"):
+                names[n] = f"{it.size} {names[n]}"
+                if twins := self.alike(n, "size", "colour", "form"):
+                    names[n] += f" {1 + sum(m < n for m in twins)}"
+        return names
+
+
+@dataclass(frozen=True)
+class Views:
+    VERSION: ClassVar[str] = "1"
+    width: int = 224
+    height: int = 224
+    difficulty: float = 0.5
+    wording: Wording = "varied"
+
+    @property
+    def margin(self) -> float:
+        """Units by which distances differ where it matters: more than solids differ in radius, so
+        that it is the same whether one measures to a solid's front, middle or foot."""
+        return 0.75 - 0.3 * self.difficulty
+
+    def sample(self, rng: Random) -> Problem:
+        kind = rng.choice(list(Kind))
+        theme, choose = rng.choice(THEMES[kind])
+        most = round(4 + 4 * self.difficulty)
+        count = rng.randint(round((4 if kind is Kind.CHOICE else 3) + 3 * self.difficulty), most)
+        views = rng.randint(2, 2 + round(2 * self.difficulty))
+        values = choose(count, views)
+        wanted = rng.choice(values)  # before the scene, so that every answer is equally likely
+        for _ in range(ATTEMPTS):
+            stage = self._stage(rng, count, views)
+            plan = stage and theme(self, rng, stage, wanted)
+            shots = stage and plan and self._shots(stage, plan)
+            if stage and plan and shots:
+                break
+        else:
+            raise ValueError(f"no scene of {count} solids fits on {self.width}×{self.height} px")
+        options: tuple[str, ...] = ()
+        answer = str(wanted)
+        if theme in (_same, _nearest):
+            options, answer = tuple(LETTERS[: len(values)]), LETTERS[wanted]
+        elif kind is Kind.CHOICE:
+            wrong = rng.sample([str(n) for n in values if n != wanted], 3)
+            options, answer = lettered(rng, str(wanted), wrong)
+        names = stage.names() | plan.names
+        return Problem(
+            id="",
+            task="views",
+            modality=Modality.VIEWS,
+            images=tuple(encode(pixels) for _, pixels in shots),
+            question=plan.question,
+            options=options,
+            answer=answer,
+            kind=kind,
+            difficulty=self.difficulty,
+            gold=tuple(
+                Step(thought, tuple(self._op(stage, shots, names, mark) for mark in marks))
+                for thought, marks in plan.steps
+            ),
+            conclusion=plan.conclusion,
+            scene=Scene(
+                objects=tuple(
+                    Box(view + 1, shot.box(solid), names[solid])
+                    for view, (shot, _) in enumerate(shots)
+                    for solid in range(count)
+                ),
+                geometry=_geometry(stage, plan),
+            ),
+        )
+
+    def say(self, rng: Random, phrasings: Sequence[str], **facts: object) -> str:
+        return say(rng, self.wording, phrasings, **facts)
+
+    def _stage(self, rng: Random, count: int, views: int) -> Stage | None:
+        """Solids at random places, cameras around them; None if the solids get too close."""
+        solids: list[Solid] = []
+        reach = 1.2 + 0.17 * count
+        for form, colour, size in self._looks(rng, count):
+            for _ in range(40):
+                away, angle = reach * math.sqrt(rng.random()), rng.uniform(0, math.tau)
+                x, y = round(away * math.cos(angle), 2), round(away * math.sin(angle), 2)
+                gaps = (math.dist((x, y), (s.x, s.y)) / (SIZES[size] + SIZES[s.size]) for s in solids)
+                if min(gaps, default=2) > 1.2:
+                    turn = round(rng.uniform(0, math.pi / 2), 2)
+                    solids.append(Solid(form, colour, size, x, y, turn))
+                    break
+            else:
+                return None
+        arc = rng.uniform(30, 50) + 95 * self.difficulty  # degrees
+        first = rng.uniform(0, 360)
+        turns = [first + arc * n / (views - 1) for n in range(views)]
+        rng.shuffle(turns)
+        cameras = (self._camera(rng, turn, reach + 0.6) for turn in turns)
+        lit = rng.uniform(0, math.tau)
+        return Stage(
+            tuple(solids),
+            tuple(camera.fitted(solids, Size(self.width, self.height)) for camera in cameras),
+            (0.5 * math.cos(lit), 0.5 * math.sin(lit), math.sqrt(0.75)),
+        )
+
+    def _looks(self, rng: Random, count: int) -> list[tuple[str, str, str]]:
+        """(form, colour, size): the harder, the more look like the first. The last two never do."""
+        forms, sizes = list(FORMS), list(SIZES)
+        looks = [
+            (rng.choice(forms), colour, rng.choice(sizes))
+            for colour in rng.sample(list(COLOURS), count)
+        ]
+        form, colour, size = looks[0]
+        for n in range(1, count - 2):
+            if rng.random() < self.difficulty:
+                own = size if rng.random() < self.difficulty else looks[n][2]
+                looks[n] = (form, colour, own)
+            elif rng.random() < 0.5:
+                looks[n] = (form, *looks[n][1:])
+        return looks
+
+    def _camera(self, rng: Random, turn: float, reach: float) -> Camera:
+        """A camera at ``turn`` degrees, looking at the middle of a scene of radius ``reach``."""
+        height = math.radians(rng.uniform(36 - 12 * self.difficulty, 36 + 10 * self.difficulty))
+        angle, away = math.radians(turn), reach * rng.uniform(2.5, 3.4)
+        eye = (
+            round(away * math.cos(height) * math.cos(angle), 2),
+            round(away * math.cos(height) * math.sin(angle), 2),
+            round(away * math.sin(height), 2),
+        )
+        roll = math.radians(rng.uniform(-10, 10) * self.difficulty)
+        return Camera(eye, (0.0, 0.0, 0.4), round(roll, 3))
+
+    def _shots(self, stage: Stage, plan: Plan) -> list[tuple[Shot, Pixels]] | None:
+        """What every camera sees, with tags; None if anything is hidden more than it may be."""
+        size, solids = Size(self.width, self.height), range(len(stage.solids))
+        clear = 0.85 - 0.3 * self.difficulty
+        firsts = []
+        for camera in stage.cameras:
+            firsts.append(cast(stage.solids, camera, size, stage.light))
+            if any(firsts[-1].visible(n) < clear for n in solids):
+                return None
+        ground = floor(stage.solids, stage.light, min(96, max(24, min(size) // 6)))
+        shots = []
+        for view, (shot, camera) in enumerate(zip(firsts, stage.cameras, strict=True)):
+            if self.width * self.height < SMOOTH_BELOW:
+                shot = cast(stage.solids, camera, size, stage.light, detail=2)
+            pixels = paint(shot, stage.solids, camera, ground)
+            tags = {solid: text for v, solid, text in plan.tags if v == view}
+            left = tag(pixels, shot, tags)
+            if any(left.visible(n) < LEAST_VISIBLE for n in solids):
+                return None
+            shots.append((shot, pixels))
+        return shots
+
+    def _op(
+        self,
+        stage: Stage,
+        shots: Sequence[tuple[Shot, Pixels]],
+        names: dict[int, str],
+        mark: Around | Along,
+    ) -> Op:
+        k = mark.view + 1
+        if isinstance(mark, Around):
+            return Box(k, shots[mark.view][0].box(mark.solid), names[mark.solid])
+        end = stage.foot(mark.view, mark.end)
+        if mark.start is None:
+            bottom = Point(self.width // 2, self.height - 1)
+            return Line(k, (bottom, end), f"camera to {names[mark.end]}")
+        label = f"{names[mark.start]} to {names[mark.end]}"
+        return Line(k, (stage.foot(mark.view, mark.start), end), label)
+
+
+def _same(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
+    """Tag 1 in the first picture; letters on four solids, alike if any are, in another."""
+    solids = range(len(stage.solids))
+    target = 0 if rng.random() < task.difficulty else rng.choice(solids)
+    clue = stage.clue(target, task.margin)
+    if clue is None:
+        return None
+    view = rng.randrange(1, len(stage.cameras))
+    others = rng.sample([n for n in solids if n != target], len(solids) - 1)
+    twins = stage.alike(target, "colour", "form")
+    four = sorted(others, key=lambda n: n not in twins)[:3]
+    rng.shuffle(four)
+    four.insert(wanted, target)
+    facts = {
+        "views": len(stage.cameras),
+        "k": view + 1,
+        "what": clue.text,
+        "too": _too(stage, clue),
+        "letter": LETTERS[wanted],
+    }
+    return Plan(
+        question=task.say(rng, SAME, **facts),
+        steps=(
+            (task.say(rng, SAME_FIRST, **facts), _found(0, target, clue)),
+            (task.say(rng, SAME_THEN, **facts), _found(view, target, clue)),
+        ),
+        conclusion=task.say(rng, SAME_END, **facts),
+        tags=((0, target, "1"), *((view, n, LETTERS[i]) for i, n in enumerate(four))),
+        names={target: "object 1"},
+    )
+
+
+def _different(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
+    """A tag in each picture, on ``wanted`` different solids in all."""
+    solids, views = range(len(stage.solids)), range(len(stage.cameras))
+    twins = [0, *stage.alike(0, "colour", "form")] if rng.random() < task.difficulty else []
+    chosen = sorted(rng.sample(solids, len(solids)), key=lambda n: n not in twins)[:wanted]
+    tagged = chosen + [rng.choice(chosen) for _ in views[wanted:]]
+    rng.shuffle(tagged)
+    clues = [stage.clue(n, task.margin) for n in tagged]
+    found = [c for c in clues if c is not None]
+    if len(found) < len(tagged):
+        return None
+    names = {n: f"object {i}" for i, n in enumerate(dict.fromkeys(tagged), start=1)}
+    seen = [f"in picture {v + 1} the {found[v].text}" for v in views]
+    held = [
+        f"{name} in {_pictures([v for v in views if tagged[v] == n])}" for n, name in names.items()
+    ]
+    facts: dict[str, object] = {"views": len(views), "count": wanted}
+    facts |= {"objects": plural("object", wanted), "what": found[0].text}
+    marks = [_found(v, tagged[v], found[v]) for v in views]
+    first = task.say(rng, DIFFERENT_FIRST, too=_too(stage, found[0]), **facts)
+    then = task.say(rng, DIFFERENT_THEN, where=listed(seen[1:]), **facts)
+    return Plan(
+        question=task.say(rng, DIFFERENT, **facts),
+        steps=((first, marks[0]), (then, [mark for some in marks[1:] for mark in some])),
+        conclusion=task.say(rng, DIFFERENT_END, where=listed(held), **facts),
+        tags=tuple((v, tagged[v], "X") for v in views),
+        names=names,
+    )
+
+
+def _nearest(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
+    """Four tagged solids; the nearest to a camera, or the farthest, has letter ``wanted``."""
+    view, shown = _asked(task, rng, stage)
+    far = rng.random() < 0.5
+    order = stage.by_distance(view)[:: -1 if far else 1]
+    best, second, *rest = sorted(rng.sample(order, 4), key=order.index)
+    clues = {n: stage.clue(n, task.margin) for n in (best, second, *rest)}
+    gap = abs(stage.distance(view, best) - stage.distance(view, second))
+    if gap < task.margin or (shown != view and None in clues.values()):
+        return None
+    four = rng.sample([second, *rest], 3)
+    four.insert(wanted, best)
+    letters = {n: LETTERS[i] for i, n in enumerate(four)}
+    facts = {
+        "views": len(stage.cameras),
+        "t": shown + 1,
+        "k": view + 1,
+        "end": "farthest from" if far else "nearest to",
+        "letter": letters[best],
+        "next": letters[second],
+        "listing": listed([f"{letters[n]} is the {c.text}" for n in four if (c := clues[n])]),
+    }
+    boxes: Marks = [Around(view, n) for n in four]
+    steps = [(task.say(rng, NEAREST_MARK, **facts), [*boxes, Along(view, None, best)])]
+    if shown != view:
+        found: Marks = [Around(shown, n) for n in four]
+        steps.insert(0, (task.say(rng, NEAREST_FIND, **facts), found))
+    return Plan(
+        question=task.say(rng, NEAREST, **facts),
+        steps=tuple(steps),
+        conclusion=task.say(rng, NEAREST_END, **facts),
+        tags=tuple((shown, n, letter) for n, letter in letters.items()),
+        names={n: f"object {letter}" for n, letter in letters.items()},
+    )
+
+
+def _nearer(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
+    """One tagged solid that ``wanted`` others are nearer than."""
+    view, shown = _asked(task, rng, stage)
+    order = stage.by_distance(view)
+    target, nearer = order[wanted], order[:wanted]
+    clue = stage.clue(target, task.margin)
+    away = [stage.distance(view, n) for n in order]
+    gaps = [abs(away[wanted] - d) for i, d in enumerate(away) if i != wanted]
+    if min(gaps) < task.margin or clue is None:
+        return None
+    names = stage.names()
+    facts = {
+        "views": len(stage.cameras),
+        "t": shown + 1,
+        "k": view + 1,
+        "what": clue.text,
+        "too": _too(stage, clue),
+        "count": wanted,
+        "nearer": listed([names[n] for n in nearer]) if nearer else "nothing",
+    }
+    boxes: Marks = [Around(view, n) for n in (target, *nearer)]
+    steps = [(task.say(rng, NEARER_MARK, **facts), boxes)]
+    if shown != view:
+        steps.insert(0, (task.say(rng, NEARER_FIND, **facts), _found(shown, target, clue)))
+    return Plan(
+        question=task.say(rng, NEARER, **facts),
+        steps=tuple(steps),
+        conclusion=task.say(rng, NEARER_END, **facts),
+        tags=((shown, target, "1"),),
+        names={target: "object 1"},
+    )
+
+
+def _holds(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
+    """Two tagged solids that stand in a relation in ``wanted`` of the pictures."""
+    views = range(len(stage.cameras))
+    near = rng.random() < 0.5
+    pair = _pair(task, rng, stage, stage.distance if near else stage.sideways, wanted)
+    if pair is None:
+        return None
+    one, two, held = pair
+    first, second = stage.clue(one, task.margin), stage.clue(two, task.margin)
+    if first is None or second is None:
+        return None
+    shown = views[:1] if rng.random() < task.difficulty else views
+    facts = {
+        "views": len(views),
+        "relation": "nearer to the camera than" if near else "to the left of",
+        "tagged": "picture 1" if len(shown) == 1 else "all pictures",
+        "one": first.text,
+        "two": second.text,
+        "others": _pictures(views[1:]),
+        "where": _pictures(held),
+        "count": wanted,
+    }
+    marks: list[Marks] = [[Around(v, one), Around(v, two), Along(v, one, two)] for v in views]
+    rest = [mark for some in marks[1:] for mark in some]
+    return Plan(
+        question=task.say(rng, HOLDS, **facts),
+        steps=(
+            (task.say(rng, HOLDS_FIRST, **facts), marks[0]),
+            (task.say(rng, HOLDS_THEN, **facts), rest),
+        ),
+        conclusion=task.say(rng, HOLDS_END, **facts),
+        tags=tuple((v, n, text) for v in shown for n, text in ((one, "1"), (two, "2"))),
+        names={one: "object 1", two: "object 2"},
+    )
+
+
+def _pair(
+    task: Views, rng: Random, stage: Stage, measure: Callable[[int, int], float], wanted: int
+) -> tuple[int, int, list[int]] | None:
+    """Two solids, and the ``wanted`` views in which the first has less of what is measured."""
+    views, solids = range(len(stage.cameras)), range(len(stage.solids))
+    measured = [[measure(v, n) for n in solids] for v in views]
+    for one, two in rng.sample(list(permutations(solids, 2)), len(solids) * (len(solids) - 1)):
+        ahead = [row[two] - row[one] for row in measured]
+        held = [v for v in views if ahead[v] > 0]
+        if len(held) == wanted and min(map(abs, ahead)) >= task.margin:
+            return one, two, held
+    return None
+
+
+def _asked(task: Views, rng: Random, stage: Stage) -> tuple[int, int]:
+    """The view that is asked about, and the one with the tags: the harder, the more often not it."""
+    view, other = rng.sample(range(len(stage.cameras)), 2)
+    return view, other if rng.random() < task.difficulty else view
+
+
+def _found(view: int, solid: int, clue: Clue) -> Marks:
+    """A box around a solid and, where its clue needs one, around its landmark, joined by a line."""
+    if clue.landmark is None:
+        return [Around(view, solid)]
+    return [Around(view, solid), Around(view, clue.landmark), Along(view, solid, clue.landmark)]
+
+
+def _too(stage: Stage, clue: Clue) -> str:
+    if clue.landmark is None:
+        return ""
+    landmark = stage.solids[clue.landmark]
+    return f", and the {landmark.colour} {landmark.form} to go by"
+
+
+def _pictures(views: Sequence[int]) -> str:
+    if not views:
+        return "no picture"
+    return f"{plural('picture', len(views))} {listed([str(v + 1) for v in views])}"
+
+
+def _geometry(stage: Stage, plan: Plan) -> str:
+    """All that distances follow from; lengths in units, angles in radians, the lens in px."""
+    facts = {
+        "solids": [
+            [s.form, s.colour, s.size, s.x, s.y, s.turn, round(s.radius, 4), round(s.height, 4)]
+            for s in stage.solids
+        ],
+        "cameras": [[c.eye, c.target, c.roll, c.focal, c.centre] for c in stage.cameras],
+        "light": [round(part, 3) for part in stage.light],
+        "tags": plan.tags,
+    }
+    return json.dumps(facts, separators=(",", ":"))
+
+
+Theme = Callable[[Views, Random, Stage, int], Plan | None]
+Values = Callable[[int, int], range]  # of the numbers of solids and of views: answers there may be
+
+
+def _letters(count: int, views: int) -> range:
+    return range(4)
+
+
+def _ranks(count: int, views: int) -> range:
+    return range(count)
+
+
+THEMES: dict[Kind, tuple[tuple[Theme, Values], ...]] = {
+    Kind.CHOICE: ((_same, _letters), (_nearest, _letters), (_nearer, _ranks)),
+    Kind.NUMBER: (
+        (_different, lambda count, views: range(1, views + 1)),
+        (_nearer, _ranks),
+        (_holds, lambda count, views: range(views + 1)),
+    ),
+}

@@ -1,0 +1,41 @@
+"""Backends of `Policy`: one file each, one line in ``TEACHERS``."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipeline.types import Policy
+
+if TYPE_CHECKING:  # versions asks the oracle which rates it has
+    from pipeline.versions import Stage, Version
+
+
+def _oracle(stage: "Stage", version: "Version") -> Policy:
+    from pipeline.teachers.oracle import Oracle, Rates
+    from pipeline.versions import OraclePolicy
+
+    assert isinstance(stage.policy, OraclePolicy)
+    return Oracle(Rates(**stage.policy.rates), version.seed, version.limits, version.wire)
+
+
+TEACHERS: dict[str, Callable[["Stage", "Version"], Policy]] = {
+    "oracle": _oracle,
+}
+
+
+class NoBackend(Exception):
+    """A version names a kind of policy that nothing here can run."""
+
+
+def policy(stage: "Stage", version: "Version") -> Policy:
+    """The policy of a stage.
+
+    Raises:
+        NoBackend: if no backend runs policies of that kind.
+    """
+    kind = stage.policy.kind
+    if kind not in TEACHERS:
+        raise NoBackend(
+            f"version {version.name!r} asks for a policy of kind {kind!r}, and no backend here runs "
+            f"it; there are {', '.join(TEACHERS)}. `drawloop plan {version.name}` works without one."
+        )
+    return TEACHERS[kind](stage, version)

@@ -1,0 +1,284 @@
+"""A fallible oracle: knows the gold ops, and errs, looks again and corrects the way a model does.
+
+It writes text like any model, and its text takes the same way through parsing and `advance`, so
+every filter downstream has real work. Everything is drawn from one stream a trajectory, keyed by
+seed, problem and sample: the same version gives the same bytes, in any order of asking.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from random import Random
+
+from pipeline import canvas, geometry
+from pipeline.protocol import Family, to_wire, write
+from pipeline.rollout import Limits, advance, read_turn
+from pipeline.tasks.phrasing import LETTERS, listed
+from pipeline.types import (
+    Answer,
+    Box,
+    Kind,
+    Line,
+    Op,
+    Point,
+    Problem,
+    State,
+    Step,
+    Trajectory,
+    Turn,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How the oracle errs: sizes of error, and probabilities. METHOD's filters see the results."""
+
+    box_error: float = 0.12  # s.d. of a corner, in sides of the box
+    line_error: float = 0.12  # s.d. of an end, in grid cells, or in tenths of the diagonal
+    notice: float = 0.85  # that a visible error is seen on the observation, each time it is looked at
+    correct_error: float = 0.3  # what is left of the error when drawn again
+    wrong_object: float = 0.04  # an op lands on another object
+    miss: float = 0.03  # an object is left out at first
+    retype: float = 0.02  # a box is drawn as a line at first, or a line as a box
+    misled: float = 0.7  # that drawings still wrong at the end lead to a wrong answer
+    wrong_answer: float = 0.08
+    repeat: float = 0.02  # a turn draws an op again as it is
+    malformed: float = 0.02  # a turn that has no meaning
+    bad_op: float = 0.02  # a turn that draws on a picture that is not there, or beside its picture
+    lenient: float = 0.03  # a turn that departs from the grammar a little
+    truncated: float = 0.01  # a turn that hits its token limit
+    dither: float = 0.02  # a trajectory that adjusts for ever
+    ramble: float = 0.01  # a trajectory whose thoughts do not end
+
+
+VISIBLE_BOX = 0.8  # IoU below which a box is seen to be off
+VISIBLE_LINE = 0.15  # the same for the end of a line, in cells or tenths of the diagonal
+BROKEN = (
+    lambda text: text.replace("```", "", 1),
+    lambda text: text.replace("]", "", 1),
+    lambda text: text.replace("Action:", "I use", 1),
+    lambda text: text.replace("Object Mapper", "Object Finder").replace("Path Tracer", "Pen"),
+    lambda text: text.replace('"index": ', '"index": 99**98**97, "k": ', 1),
+    lambda text: text + "\n<answer> A </answer>",
+    lambda text: text.split("```json")[0] + "```json\n[]\n```",
+    lambda text: text.replace('"label"', '"name"', 1),
+)
+SLOPPY = (
+    lambda text: text.replace("```json", "``` json", 1),
+    lambda text: text.replace("\n```json\n", " ```json ", 1),
+    lambda text: text + "\nLet me look at the result.",
+    lambda text: text.replace("<think>", "", 1).replace("Action: ", "action: ", 1),
+)
+SEEN = (
+    "Looking at the drawing, {what}. I draw {it} again where it belongs.",
+    "Wait, {what}. Let me correct that.",
+    "The picture shows that {what}; I move {it}.",
+    "Checking each mark: {what}. I adjust {it}.",
+)
+CHECKED = ("The marks are where they belong. ", "The drawing holds. ", "That looks right. ", "")
+DITHERED = "I am still not sure about {it}. I shift it a little and look again."
+RAMBLE = " Let me think about this once more, from the start, and consider everything again." * 30
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """A `Policy` for problems that carry gold ops.
+
+    Raises:
+        ValueError: from `act`, for a problem without gold ops.
+    """
+
+    rates: Rates
+    seed: int
+    limits: Limits
+    family: Family
+
+    async def act(self, state: State) -> Turn:
+        """The next turn: the trajectory's script, played again up to here."""
+        rng = Random(f"{self.seed}/oracle/{state.problem.id}/{state.sample}")
+        script = _play(rng, self.rates, state.problem)
+        now: State | Trajectory = canvas.opened(state.problem, state.sample)
+        next(script)
+        while isinstance(now, State):
+            text = script.send(now)
+            turn = self._turn(rng, now, text)
+            if len(now.turns) == len(state.turns):
+                return turn
+            now = advance(now, turn, self.limits, self.family)
+        raise ValueError(f"{state.problem.id}#{state.sample} is not a state that this oracle led to")
+
+    def _turn(self, rng: Random, state: State, said: Step | Answer) -> Turn:
+        """What was meant, as text: sometimes broken, sloppy or cut short."""
+        if isinstance(said, Step):
+            sized = [(op, state.problem.images[state.views[op.k - 1].base - 1].size) for op in said.ops]
+            said = replace(said, ops=tuple(to_wire(op, size, self.family) for op, size in sized))
+        text, fate = write(said), rng.random()
+        for rate, spoil in (
+            (self.rates.malformed, rng.choice(BROKEN)),
+            (self.rates.lenient, rng.choice(SLOPPY)),
+            (self.rates.bad_op, _off_target),
+        ):
+            if fate < rate:
+                return read_turn(state, spoil(text), self.family)
+            fate -= rate
+        if fate < self.rates.truncated:
+            return read_turn(state, text[: len(text) // 2], self.family, truncated=True)
+        return read_turn(state, text, self.family)
+
+
+def _off_target(text: str) -> str:
+    """The first index becomes one that no picture has."""
+    return text.replace('"index": ', '"index": 9', 1)
+
+
+Script = Generator[Step | Answer, State, None]
+
+
+def _play(rng: Random, rates: Rates, problem: Problem) -> Script:
+    """What the oracle means to say, turn by turn; it is sent the state before each turn.
+
+    The first ``send`` must follow a ``next``, which yields nothing of use.
+    """
+    if not problem.gold:
+        raise ValueError(f"problem {problem.id} has no gold ops: the oracle cannot solve it")
+    dithers, rambles = rng.random() < rates.dither, rng.random() < rates.ramble
+    state = yield Answer("", "")
+    wrong: dict[Op, Op | None] = {}  # gold op → the op drawn in its place, None where left out
+    for step in problem.gold:
+        drawn: dict[Op, Op | None] = {op: _first_try(rng, rates, problem, op) for op in step.ops}
+        if len(drawn) > 1 and rng.random() < rates.miss * len(drawn):
+            drawn[rng.choice(step.ops)] = None
+        wrong |= {op: tried for op, tried in drawn.items() if _visibly_off(problem, op, tried)}
+        ops = [op for op in drawn.values() if op is not None]
+        thought = rng.choice(CHECKED) + step.thought if state.turns else step.thought
+        state = yield _on_latest(state, thought, ops)
+        while wrong and rng.random() < rates.notice:
+            thought, ops, wrong = _correct(rng, rates, problem, wrong)
+            state = yield _on_latest(state, thought, ops)
+        if rng.random() < rates.repeat:
+            again = rng.choice([mark.op for mark in state.live])
+            state = yield Step("Let me draw that once more to be sure.", (again,))
+    while dithers or rambles:
+        mark = rng.choice(state.live)
+        moved = _moved(rng, rates.box_error / 2, rates.line_error / 2, problem, mark.op, mark.base)
+        thought = DITHERED.format(it=mark.op.label) + (RAMBLE if rambles else "")
+        state = yield _on_latest(state, thought, [moved])
+    misled = bool(wrong) and rng.random() < rates.misled
+    if misled or rng.random() < rates.wrong_answer:
+        yield Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
+    else:
+        yield Answer(rng.choice(CHECKED) + problem.conclusion, problem.answer)
+
+
+def _on_latest(state: State, thought: str, ops: list[Op]) -> Step:
+    """A step whose ops, meant for input pictures, go onto the newest view of each."""
+    newest = {view.base: k for k, view in enumerate(state.views, start=1)}
+    return Step(thought, tuple(replace(op, k=newest[op.k]) for op in ops))
+
+
+def _first_try(rng: Random, rates: Rates, problem: Problem, gold: Op) -> Op:
+    fate = rng.random()
+    if fate < rates.wrong_object:
+        return _elsewhere(rng, problem, gold)
+    if fate < rates.wrong_object + rates.retype:
+        corners = _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k).p
+        other = Line(gold.k, corners, gold.label)
+        if isinstance(gold, Line):
+            first, last = geometry.bounds(corners)
+            return Box(gold.k, (first, Point(last.x + 2, last.y + 2)), gold.label)
+        return other
+    return _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
+
+
+def _elsewhere(rng: Random, problem: Problem, gold: Op) -> Op:
+    """The gold label on another object of the picture, or beside its own place."""
+    objects = problem.scene.objects if problem.scene else ()
+    others = [o for o in objects if type(o) is type(gold) and o.k == gold.k and o.p != gold.p]
+    if others:
+        return replace(gold, p=rng.choice(others).p)
+    size = problem.images[gold.k - 1].size
+    dx, dy = rng.choice((-1, 1)) * size.width // 4, rng.choice((-1, 1)) * size.height // 4
+    a, b = (Point(p.x + dx, p.y + dy) for p in gold.p)
+    return _inside(problem, replace(gold, p=(a, b)))
+
+
+def _moved(
+    rng: Random, box_error: float, line_error: float, problem: Problem, op: Op, base: int
+) -> Op:
+    """An op with its points off by a normal error."""
+    if isinstance(op, Box):
+        (x1, y1), (x2, y2) = op.p
+        across, down = (x2 - x1) * box_error, (y2 - y1) * box_error
+    else:
+        across = down = _reach(problem, base) * line_error
+    a, b = (Point(round(rng.gauss(x, across)), round(rng.gauss(y, down))) for x, y in op.p)
+    return _inside(problem, replace(op, k=base, p=(a, b)))
+
+
+def _reach(problem: Problem, base: int) -> float:
+    """The scale on which the ends of lines are placed, px: a grid cell, or a tenth of the diagonal."""
+    if problem.scene and problem.scene.grid:
+        return problem.scene.grid.cell
+    return geometry.diagonal(problem.images[base - 1].size) / 10
+
+
+def _inside(problem: Problem, op: Op) -> Op:
+    """Clips to the picture; a box keeps at least 2 px a side."""
+    size = problem.images[op.k - 1].size
+    first, last = geometry.clip_box(op.p, size)
+    if isinstance(op, Box):
+        first, last = geometry.bounds((first, last))
+        first = Point(min(first.x, size.width - 2), min(first.y, size.height - 2))
+        last = Point(max(last.x, first.x + 2), max(last.y, first.y + 2))
+    return replace(op, p=(first, last))
+
+
+def _visibly_off(problem: Problem, gold: Op, tried: Op | None) -> bool:
+    if tried is None or type(tried) is not type(gold):
+        return True
+    if isinstance(gold, Box):
+        return geometry.iou(gold.p, tried.p) < VISIBLE_BOX
+    reach = VISIBLE_LINE * _reach(problem, gold.k)
+    return max(geometry.distance(a, b) for a, b in zip(gold.p, tried.p, strict=True)) > reach
+
+
+def _correct(
+    rng: Random, rates: Rates, problem: Problem, wrong: dict[Op, Op | None]
+) -> tuple[str, list[Op], dict[Op, Op | None]]:
+    """Draws everything seen to be off again: the thought, the ops, and what is still off after it."""
+    share = rates.correct_error
+    redrawn = {
+        gold: _moved(rng, rates.box_error * share, rates.line_error * share, problem, gold, gold.k)
+        for gold in wrong
+    }
+    what = listed([_complaint(gold, tried) for gold, tried in wrong.items()][:3])
+    thought = rng.choice(SEEN).format(what=what, it="it" if len(wrong) == 1 else "them")
+    still: dict[Op, Op | None] = {g: t for g, t in redrawn.items() if _visibly_off(problem, g, t)}
+    return thought, list(redrawn.values()), still
+
+
+def _complaint(gold: Op, tried: Op | None) -> str:
+    """What is wrong with a mark, in words that its picture bears out."""
+    if tried is None:
+        return f"{gold.label} has no mark yet"
+    if type(tried) is not type(gold):
+        meant = "box" if isinstance(gold, Box) else "line"
+        return f"{gold.label} needs a {meant}"
+    if isinstance(gold, Box) and geometry.iou(gold.p, tried.p) == 0:
+        return f"the box for {gold.label} is on something else"
+    dx = sum(a.x - b.x for a, b in zip(gold.p, tried.p, strict=True)) / 2
+    dy = sum(a.y - b.y for a, b in zip(gold.p, tried.p, strict=True)) / 2
+    across, down = ("left", "right")[dx < 0], ("high", "low")[dy < 0]
+    way = f"far {across}" if abs(dx) >= abs(dy) else down
+    if isinstance(gold, Box) and max(abs(dx), abs(dy)) < 1.5:
+        way = "large" if geometry.area(tried.p) > geometry.area(gold.p) else "small"
+    return f"the {'box' if isinstance(gold, Box) else 'line'} for {gold.label} is too {way}"
+
+
+def _wrong_answer(rng: Random, problem: Problem) -> str:
+    if problem.kind is Kind.CHOICE:
+        letters = LETTERS[: len(problem.options)]
+        return rng.choice([letter for letter in letters if letter != problem.answer])
+    value = float(problem.answer)
+    off = rng.choice((-2, -1, 1, 2)) * max(1.0, abs(value) * 0.2)
+    wrong = value + off if value + off >= 0 else value - off
+    return str(round(wrong) if value.is_integer() else round(wrong, 2))

@@ -1,0 +1,280 @@
+"""A dataset version: one YAML file under versions/, its file name the version's name.
+
+It holds everything that a run needs, because a backfill takes no run config. A file that is wrong is
+refused with the field, the value and what is allowed.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.protocol import FAMILIES, Family
+from pipeline.reflection import Tolerance
+from pipeline.reward import Rules
+from pipeline.rollout import Limits
+from pipeline.sources import SOURCES
+from pipeline.tasks import TASKS, Wording
+from pipeline.teachers.oracle import Rates
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+SPLITS = ("skills", "cold", "reflective", "rl", "evaluation")
+TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training (448 for evaluation)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=100_000_000)]
+
+
+class VersionError(ValueError):
+    """A version file that is refused; the message names file, field, value and what is allowed."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Canvas(_Section):
+    """Sides of pictures, px. Each side is drawn between the two, in multiples of the patch unit."""
+
+    smallest: Annotated[int, Field(ge=112, le=1000)] = 112
+    largest: Annotated[int, Field(ge=112, le=1000)] = 224
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Canvas":
+        if self.smallest > self.largest:
+            raise ValueError(f"smallest {self.smallest} is above largest {self.largest}")
+        return self
+
+
+class Ingredient(_Section):
+    """One task or source: its weight in the mix and the range of its difficulty."""
+
+    share: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    difficulty: tuple[Share, Share] = (0.0, 1.0)
+
+    @field_validator("difficulty")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"the lower end {value[0]} is above the upper {value[1]}")
+        return value
+
+
+class Problems(_Section):
+    """What is asked: the mix, and how many problems each split gets."""
+
+    tasks: dict[str, Ingredient] = {}
+    sources: dict[str, Ingredient] = {}
+    splits: dict[Literal["skills", "cold", "reflective", "rl", "evaluation"], Count]
+
+    @model_validator(mode="after")
+    def _known(self) -> "Problems":
+        for kind, given, known in (("task", self.tasks, TASKS), ("source", self.sources, SOURCES)):
+            for name in given:
+                if name not in known:
+                    raise ValueError(f"no {kind} {name!r}; there are {', '.join(known)}")
+        if not self.tasks and not self.sources:
+            raise ValueError("neither a task nor a source is named")
+        if missing := [split for split in SPLITS if split not in self.splits]:
+            raise ValueError(f"splits without a number: {', '.join(missing)}")
+        return self
+
+
+class OraclePolicy(_Section):
+    """The fallible oracle; ``rates`` override `teachers.oracle.Rates`."""
+
+    kind: Literal["oracle"]
+    rates: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+
+    @field_validator("rates")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        known = Rates.__dataclass_fields__
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(f"no rate {unknown[0]!r}; there are {', '.join(known)}")
+        return value
+
+
+class CheckpointPolicy(_Section):
+    """A model trained elsewhere, by name or path."""
+
+    kind: Literal["checkpoint"]
+    model: Annotated[str, Field(min_length=1, max_length=300)]
+    revision: str | None = None
+
+
+Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
+
+
+class Sampling(_Section):
+    """How a model is sampled: trajectories a problem, and the sampler's own numbers."""
+
+    samples: Annotated[int, Field(ge=1, le=1024)]
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.75
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_tokens: Annotated[int, Field(ge=16, le=65_536)] = 1024  # a turn
+
+
+class Stage(_Section):
+    """A policy and how it is sampled."""
+
+    policy: Policy
+    sampling: Sampling
+
+
+class Rollout(_Section):
+    """METHOD's stop limits; a task's own number of turns overrides ``max_turns``."""
+
+    max_turns: Annotated[int, Field(ge=1, le=100)] = 10
+    task_turns: dict[str, Annotated[int, Field(ge=1, le=100)]] = {"maze": 20}
+    max_images: Annotated[int, Field(ge=1, le=1000)] = 42
+    max_context: Annotated[int, Field(ge=256, le=10_000_000)] = 32_768
+    repeat_iou: Annotated[float, Field(gt=0, le=1)] = 1.0
+    repeat_ends: Annotated[float, Field(ge=0, le=100)] = 0.0  # px
+    on_fault: Literal["stop", "tell"] = "stop"
+
+
+class ColdFilter(_Section):
+    min_turns: Annotated[int, Field(ge=1, le=100)] = 3  # the answer included
+
+
+class ReflectiveFilter(_Section):
+    """Which rule decides; there is no default: a version says it."""
+
+    rule: Literal["paper", "strict", "strict+helped"]
+
+
+class Filters(_Section):
+    cold: ColdFilter = ColdFilter()
+    reflective: ReflectiveFilter
+
+
+class Scoring(_Section):
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    solved_at: Annotated[float, Field(gt=0, le=1)] = 0.9
+    w_draw: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class Version(_Section):
+    """A whole dataset version."""
+
+    name: str
+    description: Annotated[str, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    family: str = "qwen2.5-vl"
+    canvas: Canvas = Canvas()
+    wording: Wording = "varied"
+    problems: Problems
+    rollout: Rollout = Rollout()
+    teacher: Stage
+    cold_model: Stage
+    reflective_model: Stage
+    score: Scoring = Scoring()
+    filters: Filters
+
+    @field_validator("family")
+    @classmethod
+    def _family(cls, value: str) -> str:
+        if value not in FAMILIES:
+            raise ValueError(f"no family {value!r}; there are {', '.join(FAMILIES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _within_cap(self) -> "Version":
+        unit = self.wire.unit
+        if (self.canvas.largest // unit) ** 2 > TRAINING_UNITS:
+            raise ValueError(
+                f"canvas.largest {self.canvas.largest} is too large for {self.family}: at most "
+                f"{16 * unit + unit - 1} px, so that a square picture keeps {TRAINING_UNITS} patches"
+            )
+        return self
+
+    @property
+    def wire(self) -> Family:
+        return FAMILIES[self.family]
+
+    @property
+    def limits(self) -> Limits:
+        r = self.rollout
+        return Limits(
+            max_turns=r.max_turns,
+            task_turns=tuple(r.task_turns.items()),
+            max_images=r.max_images,
+            max_context=r.max_context,
+            repeats=Tolerance(r.repeat_iou, r.repeat_ends),
+            tell_faults=r.on_fault == "tell",
+        )
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.score.beta, self.score.solved_at, self.score.w_draw)
+
+
+def folder() -> Path:
+    """Where version files lie: ``$DRAWLOOP_VERSIONS``, else versions/ beside the packages."""
+    given = os.environ.get("DRAWLOOP_VERSIONS")
+    return Path(given) if given else Path(__file__).parent.parent / "versions"
+
+
+def names() -> list[str]:
+    """The names of all version files, sorted."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def load(name: str) -> Version:
+    """Reads and validates versions/<name>.yaml.
+
+    Raises:
+        VersionError: naming the file, the field, the value and what is allowed.
+    """
+    path = folder() / f"{name}.yaml"
+    if not NAME.fullmatch(name) or not path.is_file():
+        raise VersionError(f"no version {name!r}: there are {', '.join(names())} in {folder()}")
+    return parse(name, path.read_text(encoding="utf-8"))
+
+
+def parse(name: str, text: str) -> Version:
+    """A version from the text of its file."""
+    where = f"versions/{name}.yaml"
+    try:
+        content = yaml.load(text, Loader=_OneOfEach)
+    except yaml.YAMLError as error:
+        raise VersionError(f"{where}: not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise VersionError(f"{where}: a mapping is needed, this is a {type(content).__name__}")
+    if "name" in content:
+        raise VersionError(f"{where}: name: leave it out, the file's name is the version's")
+    try:
+        return Version.model_validate({"name": name, **content})
+    except ValidationError as error:
+        lines = [f"{where}: {_field(e['loc'])}: {_said(e)}" for e in error.errors()]
+        raise VersionError("\n".join(lines)) from None
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in place) or "the whole file"
+
+
+def _said(error: Any) -> str:
+    """The value and what is allowed, in one line."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return "missing"
+    if error["type"] == "extra_forbidden":
+        return "no such field"
+    given = error["input"]
+    return message if isinstance(given, dict | BaseModel) else f"{given!r}: {message}"
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, instead of forgetting the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} twice, line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
