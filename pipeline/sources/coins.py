@@ -158,14 +158,12 @@ def cases(split: str, count: int, most: str) -> tuple[Case, ...]:
 def problem(rng: Random, photos: "Photos", split: str) -> Problem:
     """One problem on a window of the split's region."""
     for attempt in range(400):  # not every group fits every canvas, nor every question
-        if attempt % 50 == 0:
+        if attempt % 20 == 0:
             ask = rng.choice((_count, _extreme, _ratio))
         made = ask(rng, photos, split)
         if made is not None:
             return made
-    raise ValueError(
-        f"no coins of {split} fit on {photos.width}×{photos.height} px in steps of {photos.unit} px"
-    )
+    raise ValueError(f"no coins of {split} fit on {photos.width}×{photos.height} px")
 
 
 def _crop(rng: Random, photos: "Photos", split: str, block: tuple[int, ...]) -> Crop | None:
@@ -175,8 +173,8 @@ def _crop(rng: Random, photos: "Photos", split: str, block: tuple[int, ...]) -> 
     inner, outer = hull(coins), REGIONS[split]
     mirrored = rng.random() < 0.5, rng.random() < 0.5
     tone = some_tone(rng)
-    for attempt in range(30):
-        room = max(3, round(ROOM * 0.93**attempt))  # a narrower window cuts fewer neighbours
+    for attempt in range(20):
+        room = max(3, round(ROOM * 0.9**attempt))  # a narrower window cuts fewer neighbours
         left, top, right, bottom = (rng.randint(2, room) for _ in range(4))
         window = (
             Point(max(outer[0].x, inner[0].x - left), max(outer[0].y, inner[0].y - top)),

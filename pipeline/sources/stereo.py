@@ -16,7 +16,7 @@ import io
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -43,19 +43,18 @@ DX = 31.086  # px between the principal points
 BASELINE = 193.001  # mm
 MOST = 60  # px; no disparity is larger
 
-REGIONS: dict[str, Corners] = {  # left, top and right, bottom, px; tiles of 247 × 250
-    "skills": (Point(0, 0), Point(247, 250)),
-    "rl": (Point(247, 0), Point(494, 250)),
-    "cold": (Point(494, 0), Point(741, 250)),
-    "reflective": (Point(0, 250), Point(247, 500)),
-    "evaluation": (Point(247, 250), Point(741, 500)),
+REGIONS: dict[str, Corners] = {  # left, top and right, bottom, px; 3 × 2 tiles
+    "skills": (Point(0, 0), Point(230, 250)),
+    "rl": (Point(230, 0), Point(460, 250)),
+    "cold": (Point(460, 0), Point(741, 250)),
+    "reflective": (Point(0, 250), Point(230, 500)),
+    "evaluation": (Point(230, 250), Point(741, 500)),
 }
 SIDES = 120, 250  # px of the photograph: least and most of a window
 RING = 6  # px of the photograph: half the side of the patch a ring covers
 SMOOTH = 0.05  # by how much depth may change within the ring
 ALIKE = 10.0  # levels: mean difference between a patch and its match in the other picture
 EDGE = 8  # px of the photograph between a point and the window's border
-APART = 30  # px of the photograph between marked points
 CLEAR = 1.15  # the least ratio of depths that is asked about
 YELLOW, BLACK = (255, 225, 0), (0, 0, 0)
 
@@ -149,17 +148,15 @@ class Mark:
 
 def problem(rng: Random, photos: "Photos", split: str) -> Problem:
     """One problem on a window of the split's region."""
-    ask = rng.choice((_extreme, _extreme, _ratio))
+    two, one = partial(_extreme, both=True), partial(_extreme, both=False)
+    ask = rng.choice((two, two, one, _ratio))
     for attempt in range(400):  # not every window holds points that are far enough apart
-        margin = CLEAR + (1 - photos.difficulty) * 0.25 * 0.95**attempt
+        margin = CLEAR + (1 - photos.difficulty) * 0.25 * 0.9**attempt
         crop = _crop(rng, photos, split)
         made = ask(rng, photos, crop, margin) if crop else None
         if made is not None:
             return made
-    raise ValueError(
-        f"no points of {split} fit on {photos.width}×{photos.height} px in steps of "
-        f"{photos.unit} px"
-    )
+    raise ValueError(f"no points of {split} fit on {photos.width}×{photos.height} px")
 
 
 def _crop(rng: Random, photos: "Photos", split: str) -> Crop | None:
@@ -183,10 +180,12 @@ def _points(
     """Points in view (of both cameras, if asked), the first nearest or farthest by ``margin``."""
     (left, top), (right, bottom) = crop.window
     _, _, disparity = pair()
-    inner = np.s_[top + EDGE : bottom - EDGE, left + EDGE : right - EDGE]
-    y, x = np.nonzero(markable()[inner])
-    shift = disparity[inner][y, x]
-    y, x = y + top + EDGE, x + left + EDGE
+    _, height, away = _ring(crop)
+    beside = math.ceil((away + height) / min(crop.scale))  # room for the letter
+    apart = (2 * away + height) / min(crop.scale)  # so that no letter lies on another ring
+    y, x = np.nonzero(markable()[top + beside : bottom - EDGE, left + EDGE : right - beside])
+    y, x = y + top + beside, x + left + EDGE
+    shift = disparity[y, x]
     free = x - shift >= left + EDGE if both else np.ones(len(x), np.bool_)
     marks: list[Mark] = []
     while free.any():
@@ -194,15 +193,16 @@ def _points(
         marks.append(Mark(int(x[n]), int(y[n]), float(shift[n])))
         if len(marks) == count:
             return marks
-        free &= np.hypot(x - x[n], y - y[n]) >= APART
+        free &= np.hypot(x - x[n], y - y[n]) >= apart
         if len(marks) == 1:
             farther = (shift[n] + DX) / (shift + DX)  # ratio of depths
             free &= (farther if nearest else 1 / farther) >= margin
     return None
 
 
-def _extreme(rng: Random, photos: "Photos", crop: Crop, margin: float) -> Problem | None:
-    both = rng.random() < 0.7
+def _extreme(
+    rng: Random, photos: "Photos", crop: Crop, margin: float, both: bool
+) -> Problem | None:
     nearest = rng.random() < 0.5
     count = rng.randint(3, 3 + round(photos.difficulty))
     right = rng.randrange(count)  # first, so that every letter is equally likely
@@ -277,9 +277,11 @@ def _ratio(rng: Random, photos: "Photos", crop: Crop, margin: float) -> Problem 
     )
 
 
-def _radius(crop: Crop) -> int:
-    """Of a ring, px shown."""
-    return max(4, min(round(RING * min(crop.scale)), min(crop.size) // 24))
+def _ring(crop: Crop) -> tuple[int, int, int]:
+    """A ring's radius, its letter's height, and how far right and up the letter is, px shown."""
+    radius = max(4, min(round(RING * min(crop.scale)), min(crop.size) // 24))
+    height = max(9, min(14, min(crop.size) // 20))
+    return radius, height, radius + height // 2 + 2
 
 
 def _shown(crop: Crop, mark: Mark, k: int) -> Point:
@@ -290,7 +292,7 @@ def _shown(crop: Crop, mark: Mark, k: int) -> Point:
 
 def _boxes(crop: Crop, marks: dict[str, Mark], k: int) -> tuple[Box, ...]:
     """Around the ring of each point, and around the same place in the right picture."""
-    boxes, radius = [], _radius(crop)
+    boxes, (radius, _, _) = [], _ring(crop)
     for letter, mark in marks.items():
         x, y = _shown(crop, mark, k)
         corners = Point(x - radius, y - radius), Point(x + radius + 1, y + radius + 1)
@@ -336,13 +338,12 @@ def _scene(crop: Crop, marks: dict[str, Mark], both: bool) -> Scene:
 def _pictures(crop: Crop, marks: dict[str, Mark], both: bool) -> tuple[Image, ...]:
     """The left picture with the points marked and, if asked, the right one as it is."""
     left, right, _ = pair()
-    pixels, radius = crop.cut(left), _radius(crop)
-    height = max(9, min(14, min(crop.size) // 20))
-    away = radius + height // 2 + 2
+    pixels = crop.cut(left)
+    radius, height, away = _ring(crop)
+    pen = max(1, radius // 5)
     for letter, mark in marks.items():
         x, y = _shown(crop, mark, 1)
-        cv2.circle(pixels, (x, y), radius, BLACK, 3, cv2.LINE_AA)
-        cv2.circle(pixels, (x, y), radius, YELLOW, 1, cv2.LINE_AA)
-        beside = x + away if x + away + height < crop.size.width else x - away
-        badge(pixels, letter, beside, y - away if y > away + height else y + away, height)
+        cv2.circle(pixels, (x, y), radius, BLACK, pen + 2, cv2.LINE_AA)
+        cv2.circle(pixels, (x, y), radius, YELLOW, pen, cv2.LINE_AA)
+        badge(pixels, letter, x + away, y - away, height)
     return (encode(pixels), encode(crop.cut(right))) if both else (encode(pixels),)

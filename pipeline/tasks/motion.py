@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from itertools import pairwise, product
 from random import Random
 from typing import ClassVar, NamedTuple
@@ -21,89 +20,63 @@ import cv2
 from pipeline.geometry import Corners
 from pipeline.images import Pixels, encode
 from pipeline.tasks import Wording
-from pipeline.tasks.phrasing import SMALL, lettered, listed, near_numbers, plural, say
+from pipeline.tasks.phrasing import SMALL, lettered, listed, near_numbers, say
 from pipeline.tasks.shapes import COLOURS, FIGURES, bounding_box, fill, outline, paper
 from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Step
 
 FRAMES = 16
 KEYS = (0, 5, 10, 15)  # 0-based; a figure that turns back does so in one of the middle two
-INK = (70, 70, 70)
 
 Route = Sequence[complex]  # a figure's centre in each frame, px, x + iy
-Proposal = Callable[[float, float], Route | None]  # of a margin to the edge, px, and a shrinkage
+Propose = Callable[[int, float, float], Route]  # of a figure's number, its radius and a shrinkage
 
+Ask = StrEnum("Ask", ["NET", "PATH", "ENDED", "CROSSED"])
+Role = StrEnum("Role", ["STAY", "NEAR", "OVER", "RETURN"])  # what a figure does about the line
 
-class Ask(StrEnum):
-    NET = "net"  # which got farthest from its start
-    PATH = "path"  # which went the longest way
-    ENDED = "ended"  # how many ended across the line
-    CROSSED = "crossed"  # how many were across it at some time
-
-
-class Role(StrEnum):
-    """What a figure does about the line."""
-
-    STAY = "stay"
-    OVER = "over"
-    RETURN = "return"
-
-
-WAYS = {
+TERMS = {
     Ask.NET: (
         "from where it started to where it ended",
         "straight from its first place to its last",
     ),
     Ask.PATH: ("along its whole path", "along its path, every bend and turn back included"),
-}
-DEEDS = {
-    Ask.ENDED: "ended on the other side of the line",
-    Ask.CROSSED: "got across the line at some time",
-}
-QUESTIONS = {
     Ask.ENDED: (
-        "How many figures end on the other side of the dashed line from where they started?",
-        "How many figures are on one side of the dashed line at first and on the other at last?",
-        "Compare the first and last frame: how many figures changed sides of the dashed line?",
-        "How many figures cross the dashed line and are still across it in the last frame?",
-        "For how many figures is the dashed line between their first and their last place?",
+        "end on the other side of the dashed line from where they started",
+        "are on different sides of the dashed line in the first and in the last frame",
     ),
     Ask.CROSSED: (
-        "How many figures cross the dashed line at least once, whether or not they come back?",
-        "How many figures get wholly across the dashed line at some time, even if they return?",
-        "Count the figures that cross the dashed line; one that crosses and returns counts once.",
-        "How many figures visit the other side of the dashed line in at least one frame?",
-        "How many figures are, at any moment, across the dashed line from where they started?",
+        "cross the dashed line at least once, whether or not they come back",
+        "are across the dashed line from where they started in at least one frame",
     ),
 }
 FARTHEST = (
-    "Which of these figures moved farthest {way}?",
-    "Which figure moved farthest, measured {way}?",
-    "One figure moved farther than all others {way}. Which one?",
-    "Compare how far each figure moved {way}. Which moved farthest?",
-    "Which figure covered the greatest distance {way}?",
+    "Which of these figures moved farthest {term}?",
+    "Which figure moved farthest, measured {term}?",
+    "One figure moved farther than all others {term}. Which one?",
+    "Compare how far each figure moved {term}. Which moved farthest?",
+    "Which figure covered the greatest distance {term}?",
 )
 TIMES = (
-    "How many times as far as the {base} did the {thing} move, each measured {way}?",
-    "Each figure moved some distance {way}. How many times the {base}'s is the {thing}'s?",
-    "Take how far each figure moved {way}. What is the {thing}'s distance over the {base}'s?",
-    "If the way of the {base} {way} counts as 1, how long is that of the {thing}?",
-    "Measure each figure's move {way}. By what number is the {base}'s multiplied in the {thing}'s?",
+    "To one decimal, how many times as far as the {base} did the {thing} move, each {term}?",
+    "Each figure moved some way {term}. How many times the {base}'s is the {thing}'s, e.g. 1.2?",
+    "Take how far each moved {term}. What is the {thing}'s over the {base}'s, to one decimal?",
+    "Measure how far each moved {term}. If the {base}'s is 1.0, how much is the {thing}'s?",
+    "Each {term}, the {thing} moved how many times as far as the {base}? Give one decimal.",
 )
-PLANS = (
+COUNTS = (
+    "How many figures {term}?",
+    "Follow every figure through the frames. How many of them {term}?",
+    "What is the number of figures that {term}?",
+    "Count the figures that {term}. How many are there?",
+    "Some figures may {term}. How many do?",
+)
+ENDS = (
     "I box the {things} in the first and in the last frame.",
-    "First I mark where the {things} start and where they end.",
     "To compare their ways, I find the {things} in frame 1 and in frame 16.",
 )
-TRACES = {
-    Ask.NET: (
-        "Now I draw a straight line from each start to each end on the last frame.",
-        "On the last frame I connect each figure's first place with its last.",
-    ),
-    Ask.PATH: (
-        "Now I trace each path on the last frame, through its places in frames 1, 6, 11 and 16.",
-        "The ends do not tell the whole way, so I follow it through frames 1, 6, 11 and 16.",
-    ),
-}
+TRACES = (
+    "On the last frame I connect the places of each figure in frames {frames}.",
+    "Now I draw the way of each figure on the last frame, by its places in frames {frames}.",
+)
 WINNER = (
     "The {thing} moved about {far} pixels and the next, the {base}, {near}: it is the {thing}.",
     "About {far} pixels for the {thing} against {near} for the {base}, so the {thing} is ahead.",
@@ -112,17 +85,17 @@ RATIO = (
     "The {thing} moved about {far} pixels and the {base} {near}: {times} times as far.",
     "{far} pixels for the {thing}, divided by {near} for the {base}, is about {times}.",
 )
-LINE_PLANS = (
+SIDES = (
     "I trace the dashed line in the first and in the last frame to see the two sides.",
     "First the dashed line: I mark it where the video starts and where it ends.",
 )
 CROSSERS = (
-    "Next I box, at its start and across the line, each figure that counts: the {things}.",
-    "These {deed}: the {things}. I box each where it starts and where it is across.",
+    "Next I box the figures that {term}, at the start and across: the {things}.",
+    "I look for figures that {term} and box both their places: the {things}.",
 )
 TALLIES = (
-    "{Count} {figures} {deed}.",
-    "Having followed every figure, I find that {count} {figures} {deed}.",
+    "The number of figures that {term} is {count}.",
+    "Having followed every figure: those that {term} number {count}.",
 )
 
 
@@ -147,14 +120,15 @@ class Mover:
 
 
 class Plot(NamedTuple):
-    """What happens, what is asked of it and how it is found out."""
+    """What happens, what is asked of it and how it is found out; texts still to be worded."""
 
-    movers: list[Mover]  # the ones the answer is about first
-    question: str
-    options: tuple[str, ...]
-    answer: str
-    gold: tuple[Step, ...]
-    conclusion: str
+    movers: list[Mover]
+    question: Sequence[str]
+    right: str
+    wrong: list[str]
+    steps: list[tuple[Sequence[str], list[Op]]]
+    closing: Sequence[str]
+    facts: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -167,117 +141,110 @@ class Motion:
 
     def sample(self, rng: Random) -> Problem:
         ask, kind = rng.choice(list(Ask)), rng.choice(list(Kind))
-        line = None if ask in WAYS else self._line(rng)
-        plot = self._traffic(rng, ask, kind, line) if line else self._race(rng, ask, kind)
-        rng.shuffle(plot.movers)  # whoever is painted later covers the others
-        ground = paper(rng, self.width, self.height)
-        if line:
-            _dash(ground, line)
-        boxes: list[Op] = [m.box(frame) for frame in range(FRAMES) for m in plot.movers]
-        lines = [op for step in plot.gold for op in step.ops if isinstance(op, Line)]
+        line = self._line(rng) if ask in (Ask.ENDED, Ask.CROSSED) else None
+        plot = self._traffic(rng, ask, line) if line else self._race(rng, ask, kind)
+        options, answer = tuple[str, ...](), plot.right
+        if kind is Kind.CHOICE:
+            options, answer = lettered(rng, plot.right, plot.wrong)
+        facts = {"term": say(rng, self.wording, TERMS[ask]), **plot.facts}
+        movers = rng.sample(plot.movers, len(plot.movers))  # who covers whom says nothing
+        boxes: list[Op] = [m.box(frame) for frame in range(FRAMES) for m in movers]
+        lines = [op for _, ops in plot.steps for op in ops if isinstance(op, Line)]
+        rows = [[m.colour, m.form, m.radius, [[s.real, s.imag] for s in m.route]] for m in movers]
+        geometry = {"ask": ask, "figures": rows, "line": line}
         return Problem(
             id="",
             task="motion",
             modality=Modality.VIDEO,
-            images=tuple(encode(_frame(ground, plot.movers, n)) for n in range(FRAMES)),
-            question=plot.question,
-            options=plot.options,
-            answer=plot.answer,
+            images=tuple(encode(p) for p in self._paint(rng, movers, line)),
+            question=say(rng, self.wording, plot.question, **facts),
+            options=options,
+            answer=answer,
             kind=kind,
             difficulty=self.difficulty,
-            gold=plot.gold,
-            conclusion=plot.conclusion,
-            scene=Scene(objects=(*boxes, *lines), geometry=_geometry(ask, plot.movers, line)),
+            gold=tuple(Step(say(rng, self.wording, t, **facts), tuple(o)) for t, o in plot.steps),
+            conclusion=say(rng, self.wording, plot.closing, **facts),
+            scene=Scene((*boxes, *lines), json.dumps(geometry, separators=(",", ":"))),
         )
 
     def _race(self, rng: Random, ask: Ask, kind: Kind) -> Plot:
-        times = rng.randint(15, 30) / 10  # first, so that every answer is equally likely
-        movers = self._runners(rng, ask, times if kind is Kind.NUMBER else None)
-        measure = MEASURES[ask]
-        first, *others = movers
-        second = others[0] if kind is Kind.NUMBER else max(others, key=lambda m: measure(m.route))
+        """How many ``times`` as far as the second the first figure goes is drawn first."""
+        number, measure = kind is Kind.NUMBER, _path if ask is Ask.PATH else _net
+        lead = 1.32 - 0.2 * self.difficulty + rng.uniform(0, 0.1)
+        times = rng.randint(15, 30) / 10 if number else lead
+        top = 1.0 if number else 1 / times  # of the first's way, what the others stay below
+        movers = self._runners(rng, measure, times, top)
+        asked = movers[: 2 if number else 4]
+        names, ways = [m.name for m in asked], [f"{measure(m.route):.1f}" for m in asked]
+        rng.shuffle(asked)  # gold must not begin with the answer
+        stops = KEYS if ask is Ask.PATH else (0, FRAMES - 1)
         facts = {
-            "thing": first.name,
-            "base": second.name,
+            **dict(zip(("thing", "base"), names, strict=False)),
+            **dict(zip(("far", "near"), ways, strict=False)),
             "times": f"{times:g}",
-            "far": f"{measure(first.route):.1f}",
-            "near": f"{measure(second.route):.1f}",
-            "way": say(rng, self.wording, WAYS[ask]),
+            "things": listed([m.name for m in asked]),
+            "frames": listed([str(k + 1) for k in stops]),
         }
-        if kind is Kind.NUMBER:
-            question = say(rng, self.wording, TIMES, **facts) + " Give one decimal."
-            asked, options, answer = [first, second], tuple[str, ...](), facts["times"]
-        else:
-            question = say(rng, self.wording, FARTHEST, **facts)
-            options, answer = lettered(rng, first.name, [m.name for m in others[:3]])
-            asked = sorted(movers[:4], key=lambda m: options.index(m.name))
-        plan = say(rng, self.wording, PLANS, things=listed([m.name for m in asked]))
-        ends = tuple(m.box(frame) for frame in (0, FRAMES - 1) for m in asked)
-        stops = KEYS if ask is Ask.PATH else (KEYS[0], KEYS[-1])
-        ways = tuple(line for m in asked for line in _trace(m, stops))
-        gold = (Step(plan, ends), Step(say(rng, self.wording, TRACES[ask]), ways))
-        closings = RATIO if kind is Kind.NUMBER else WINNER
-        return Plot(
-            movers, question, options, answer, gold, say(rng, self.wording, closings, **facts)
-        )
-
-    def _runners(self, rng: Random, ask: Ask, times: float | None) -> list[Mover]:
-        """Figures of which the first goes farthest, or ``times`` as far as the second."""
-        margin = 1.32 - 0.2 * self.difficulty
-        shares = [1.0, rng.uniform(0.92, 1) / margin if times is None else 1 / times]
-        backs = [False, False]
-        for _ in range(rng.randint(2, 2 + round(4 * self.difficulty))):
-            shares.append(rng.uniform(0.35, 1) / margin)
-            backs.append(rng.random() < 0.6 * self.difficulty)
-        if rng.random() < self.difficulty:  # a trap: another one wins by the other measure
-            if ask is Ask.PATH:
-                backs[0] = True
-            else:
-                backs[2], shares[2] = True, rng.uniform(1.3, 1.5)
-        best = min(self.width, self.height) * rng.uniform(0.6, 0.7)
-        # Whoever comes back has a short net move on a long path, so its path is what is bounded.
-        straight = [ask is Ask.NET and not back for back in backs]
-        runs: list[Proposal] = [
-            partial(self._run, rng, backs[n], straight[n], best * shares[n])
-            for n in range(len(backs))
+        steps: list[tuple[Sequence[str], list[Op]]] = [
+            (ENDS, [m.box(frame) for frame in (0, FRAMES - 1) for m in asked]),
+            (TRACES, [line for m in asked for line in _trace(m, stops)]),
         ]
-        for movers in self._layouts(rng, runs):
-            far, *rest = (MEASURES[ask](m.route) for m in movers)
-            if (
-                far > (margin - 0.01) * max(rest)
-                if times is None
-                else round(far / rest[0], 1) == times
-            ):
-                return movers
-        raise AssertionError("layouts end by raising")
+        if number:
+            return Plot(movers, TIMES, facts["times"], [], steps, RATIO, facts)
+        return Plot(movers, FARTHEST, names[0], names[1:], steps, WINNER, facts)
 
-    def _traffic(self, rng: Random, ask: Ask, kind: Kind, line: Corners) -> Plot:
+    def _runners(
+        self, rng: Random, measure: Callable[[Route], float], times: float, top: float
+    ) -> list[Mover]:
+        hard = self.difficulty
+        best = min(self.width, self.height) * rng.uniform(0.6, 0.7)
+        # A trap: whoever winds back makes a short net move on a long path, so its path is set.
+        runs = [(measure is _path and rng.random() < hard, best), (False, best / times)]
+        for _ in range(rng.randint(2, 2 + round(4 * hard))):
+            back, length = rng.random() < 0.6 * hard, best * top * rng.uniform(0.35, 0.96)
+            runs.append((back, length * (1.4 if back and measure is _net else 1)))
+
+        def propose(number: int, radius: float, shrink: float) -> Route:
+            back, length = runs[number]
+            shape = self._shape(rng, back)
+            scale = length * shrink / (_path if back else measure)(shape)
+            middle = complex(rng.random() * self.width, rng.random() * self.height)
+            return [middle + scale * (spot - shape[8]) for spot in shape]
+
+        for movers in self._layouts(rng, len(runs), propose):
+            first, second = (measure(m.route) for m in movers[:2])
+            if abs(first / second - times) < 0.02:  # places are rounded
+                break
+        return movers
+
+    def _traffic(self, rng: Random, ask: Ask, line: Corners) -> Plot:
         most = round(2 + 4 * self.difficulty)
         count = rng.randint(0, most)  # first, so that every answer is equally likely
-        roles = [Role.OVER] * count + [Role.STAY] * (rng.randint(max(2, most), most + 2) - count)
-        for n in range(len(roles)):
-            # Whoever returns counts as one that crossed, and not as one that ended across.
-            if (n < count) == (ask is Ask.CROSSED) and rng.random() < 0.6 * self.difficulty:
-                roles[n] = Role.RETURN
-        runs: list[Proposal] = [partial(self._by_line, rng, line, role) for role in roles]
-        movers = next(self._layouts(rng, runs))
-        options, answer = (), str(count)
-        if kind is Kind.CHOICE:
-            options, answer = lettered(rng, str(count), near_numbers(rng, count, 3, low=0))
-        question = say(rng, self.wording, QUESTIONS[ask])
-        word, facts = SMALL[count], {"figures": plural("figure", count), "deed": DEEDS[ask]}
-        marks = tuple(Line(k, line, "dashed line") for k in (1, FRAMES))
-        gold = [Step(say(rng, self.wording, LINE_PLANS), marks)]
-        if count:
-            crossed = movers[:count]
-            boxes = [m.box(0) for m in crossed] + [m.box(_across(m.route, line)) for m in crossed]
-            facts["things"] = listed([m.name for m in crossed])
-            gold.append(Step(say(rng, self.wording, CROSSERS, **facts), tuple(boxes)))
-        tally = say(rng, self.wording, TALLIES, count=word, Count=word.capitalize(), **facts)
-        return Plot(movers, question, options, answer, tuple(gold), tally)
+        # Whoever returns counts as one that crossed, and not as one that ended across.
+        ended, trap = ask is Ask.ENDED, 0.6 * self.difficulty
+        tricks = [Role.NEAR, Role.RETURN] if ended else [Role.NEAR]
+        roles = [Role.OVER if ended or rng.random() > trap else Role.RETURN for _ in range(count)]
+        for _ in range(rng.randint(most, most + 2) - count):
+            roles.append(rng.choice(tricks) if rng.random() < trap else Role.STAY)
 
-    def _layouts(self, rng: Random, proposals: Sequence[Proposal]) -> Iterator[list[Mover]]:
-        """Figures of distinct kinds on the proposed routes, clear of each other in key frames."""
+        def propose(number: int, radius: float, shrink: float) -> Route:
+            return self._by_line(rng, line, roles[number], radius, shrink)
+
+        movers = next(self._layouts(rng, len(roles), propose))
+        across = movers[:count]
+        boxes: list[Op] = [m.box(n) for m in across for n in (0, _far(m.route))]
+        steps: list[tuple[Sequence[str], list[Op]]] = [
+            (SIDES, [Line(k, line, "dashed line") for k in (1, FRAMES)])
+        ]
+        facts = {"count": SMALL[count] if count else "zero"}
+        if count:
+            steps.append((CROSSERS, boxes))
+            facts["things"] = listed([m.name for m in across])
+        wrong = near_numbers(rng, count, 3, low=0)
+        return Plot(movers, COUNTS, str(count), wrong, steps, TALLIES, facts)
+
+    def _layouts(self, rng: Random, count: int, propose: Propose) -> Iterator[list[Mover]]:
+        """Figures of distinct kinds on proposed routes, inside and apart in key frames."""
         side = min(self.width, self.height) * (0.085 - 0.02 * self.difficulty)
         for attempt in range(100):
             shrink = 0.98**attempt  # ends by fitting: figures get smaller and go less far
@@ -285,53 +252,55 @@ class Motion:
             colours = rng.sample(list(COLOURS), round(8 - 5 * self.difficulty))
             forms = rng.sample(FIGURES, round(6 - 3 * self.difficulty))
             movers: list[Mover] = []
-            kinds = rng.sample(list(product(colours, forms)), len(proposals))
-            for kind, propose in zip(kinds, proposals, strict=True):
+            for number, kind in enumerate(rng.sample(list(product(colours, forms)), count)):
                 radius = round(max(5.0, side * rng.uniform(0.9, 1.15) * shrink), 1)
-                for _ in range(60):
-                    if route := propose(radius + 2, shrink):
-                        mover = Mover(*kind, radius, route)
-                        if all(_apart(mover, other) for other in movers):
-                            movers.append(mover)
-                            break
+                for _ in range(300):
+                    route = propose(number, radius, shrink)
+                    route = [complex(round(s.real, 1), round(s.imag, 1)) for s in route]
+                    mover = Mover(*kind, radius, route)
+                    if self._holds(mover) and all(_apart(mover, other) for other in movers):
+                        movers.append(mover)
+                        break
                 else:
                     break
-            if len(movers) == len(proposals):
+            if len(movers) == count:
                 yield movers
-        raise ValueError(f"{len(proposals)} figures do not fit on {self.width}×{self.height} px")
+        raise ValueError(f"{count} figures do not fit on {self.width}×{self.height} px")
 
-    def _run(
-        self, rng: Random, back: bool, straight: bool, length: float, edge: float, shrink: float
-    ) -> Route | None:
-        """A route ``length`` px long, along itself or ``straight`` from end to end, if it fits."""
-        shape = self._shape(rng, back)
-        scale = length * shrink / (_net if straight else _path)(shape)
-        xs, ys = [scale * s.real for s in shape], [scale * s.imag for s in shape]
-        spare_x = self.width - 2 * edge - (max(xs) - min(xs))
-        spare_y = self.height - 2 * edge - (max(ys) - min(ys))
-        if spare_x < 0 or spare_y < 0:
-            return None
-        dx = edge - min(xs) + rng.random() * spare_x
-        dy = edge - min(ys) + rng.random() * spare_y
-        return [complex(round(x + dx, 1), round(y + dy, 1)) for x, y in zip(xs, ys, strict=True)]
+    def _holds(self, mover: Mover) -> bool:
+        edge = mover.radius + 2
+        right, bottom = self.width - edge, self.height - edge
+        return bool(mover.route) and all(
+            edge <= s.real <= right and edge <= s.imag <= bottom for s in mover.route
+        )
 
     def _by_line(
-        self, rng: Random, line: Corners, role: Role, edge: float, shrink: float
-    ) -> Route | None:
+        self, rng: Random, line: Corners, role: Role, radius: float, shrink: float
+    ) -> Route:
         """A route of that role, wholly on one side of the line whenever the side matters."""
-        back = role is Role.RETURN or (role is Role.STAY and rng.random() < 0.6 * self.difficulty)
-        length = min(self.width, self.height) * rng.uniform(0.5, 0.75) * (1.4 if back else 1)
-        route = self._run(rng, back, False, length, edge, shrink)
-        if route is None:
-            return None
-        depths, clear = _depths(route, line), 1.1 * edge
-        near = 3 * clear if back else math.inf  # who turns back comes near: a trap
-        fits = {
-            Role.STAY: clear <= min(depths) <= near,
-            Role.OVER: depths[-1] <= -clear,
-            Role.RETURN: depths[-1] >= clear and min(depths[k] for k in KEYS) <= -clear,
-        }
-        return route if depths[0] >= clear and fits[role] else None
+        back = role in (Role.NEAR, Role.RETURN)
+        shape, side = self._shape(rng, back), min(self.width, self.height) * shrink
+        start, way = complex(*line[0]), complex(*line[1]) - complex(*line[0])
+        home = (
+            rng.choice((1j, -1j)) * way / abs(way)
+        )  # a px away from the line, to the start's side
+        far, over = _far(shape), role in (Role.OVER, Role.RETURN)
+        reach = 1.0 if over else 0.6  # there is only half a picture to stay in
+        scale = reach * side * rng.uniform(0.4, 0.7) * (1.4 if back else 1) / _path(shape)
+        slant = rng.uniform(-1, 1) * (math.pi if role is Role.STAY else 1)  # to the line's normal
+        turn = -home * cmath.rect(scale, slant - cmath.phase(shape[far]))
+        shape = [turn * spot for spot in shape]
+        heights = [(spot / home).real for spot in shape]  # px, along home
+        clear = 1.2 * radius + 2
+        low = clear - min(heights)
+        high = low + (clear if role is Role.NEAR else 0.2 * side)
+        if over:
+            low = clear - min(heights[0], heights[-1] if back else heights[0])
+            high = -clear - heights[far]
+        if high < low:
+            return []
+        middle = start + rng.random() * way + rng.uniform(low, high) * home
+        return [middle + spot - shape[8] + heights[8] * home for spot in shape]
 
     def _shape(self, rng: Random, back: bool) -> Route:
         """A route from 0 in units of its own: a stretch, one with a pause, or out and back."""
@@ -360,6 +329,16 @@ class Motion:
             return Point(round(a * self.width), 0), Point(round(b * self.width), self.height)
         return Point(0, round(a * self.height)), Point(self.width, round(b * self.height))
 
+    def _paint(self, rng: Random, movers: list[Mover], line: Corners | None) -> Iterator[Pixels]:
+        ground = paper(rng, self.width, self.height)
+        if line:
+            _dash(ground, line)
+        for frame in range(FRAMES):
+            pixels = ground.copy()
+            for mover in movers:
+                fill(pixels, mover.corners(frame), COLOURS[mover.colour])
+            yield pixels
+
 
 def _net(route: Route) -> float:
     """px from the first place straight to the last."""
@@ -371,24 +350,14 @@ def _path(route: Route) -> float:
     return sum(abs(b - a) for a, b in pairwise(route))
 
 
-MEASURES = {Ask.NET: _net, Ask.PATH: _path}
-
-
-def _depths(route: Route, line: Corners) -> list[float]:
-    """px from the line in each frame: above 0 on the side of the start, below 0 across."""
-    a, b = complex(*line[0]), complex(*line[1])
-    sides = [((s - a) * (b - a).conjugate()).imag / abs(b - a) for s in route]
-    return sides if sides[0] > 0 else [-side for side in sides]
-
-
-def _across(route: Route, line: Corners) -> int:
-    """A key frame (0-based) that shows the figure across: the last, unless it has come back."""
-    depths = _depths(route, line)
-    return KEYS[-1] if depths[-1] < 0 else min(KEYS, key=lambda frame: depths[frame])
+def _far(route: Route) -> int:
+    """The key frame (0-based) farthest from the start: the last, or where a figure turns back."""
+    return max(KEYS, key=lambda frame: abs(route[frame] - route[0]))
 
 
 def _apart(a: Mover, b: Mover) -> bool:
-    return all(abs(a.route[k] - b.route[k]) > 1.1 * (a.radius + b.radius) + 1 for k in KEYS)
+    reach = 1.1 * (a.radius + b.radius) + 1
+    return all(abs(a.route[k] - b.route[k]) > reach for k in KEYS)
 
 
 def _trace(mover: Mover, stops: Sequence[int]) -> list[Line]:
@@ -402,19 +371,6 @@ def _dash(pixels: Pixels, line: Corners) -> None:
     side = min(pixels.shape[:2])
     count = round(math.dist(*line) / (0.07 * side))
     for n in range(count):
-        s, e = (n + 0.2) / count, (n + 0.8) / count
-        first = round(x1 + s * (x2 - x1)), round(y1 + s * (y2 - y1))
-        last = round(x1 + e * (x2 - x1)), round(y1 + e * (y2 - y1))
-        cv2.line(pixels, first, last, INK, max(1, round(side / 120)), cv2.LINE_AA)
-
-
-def _frame(ground: Pixels, movers: list[Mover], frame: int) -> Pixels:
-    pixels = ground.copy()
-    for mover in movers:
-        fill(pixels, mover.corners(frame), COLOURS[mover.colour])
-    return pixels
-
-
-def _geometry(ask: Ask, movers: list[Mover], line: Corners | None) -> str:
-    rows = [[m.colour, m.form, m.radius, [[s.real, s.imag] for s in m.route]] for m in movers]
-    return json.dumps({"ask": ask, "figures": rows, "line": line}, separators=(",", ":"))
+        ends = [(n + part) / count for part in (0.2, 0.8)]
+        first, last = ((round(x1 + t * (x2 - x1)), round(y1 + t * (y2 - y1))) for t in ends)
+        cv2.line(pixels, first, last, (70, 70, 70), max(1, round(side / 120)), cv2.LINE_AA)

@@ -10,7 +10,7 @@ a solid with a look of its own. Every solid shows at least half of itself in eve
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from random import Random
 from typing import ClassVar, NamedTuple
@@ -19,7 +19,19 @@ from pipeline.images import Pixels, encode
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import LETTERS, lettered, listed, plural, say
 from pipeline.tasks.shapes import COLOURS
-from pipeline.tasks.solids import FORMS, SIZES, Camera, Shot, Solid, Vector, cast, floor, paint, tag
+from pipeline.tasks.solids import (
+    FORMS,
+    SIZES,
+    Camera,
+    Shot,
+    Solid,
+    Vector,
+    cast,
+    floor,
+    paint,
+    peek,
+    tag,
+)
 from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Size, Step
 
 ATTEMPTS = 2000  # most cost a fraction of a millisecond: they end before anything is drawn
@@ -96,8 +108,8 @@ NEAREST_FIND = (
     "First I need to know what is tagged in picture {t}: {listing}.",
 )
 NEAREST_MARK = (
-    "In picture {k} I box the four objects and draw a line from the camera's side to the one that "
-    "seems {end} it.",
+    "In picture {k} I box the four objects and draw a line from the camera's side to the one "
+    "{end} it.",
     "Picture {k} tells the distances to its camera. I mark all four, and with a line from the "
     "bottom of the picture the one {end} the camera.",
 )
@@ -112,8 +124,8 @@ NEAREST_END = (
 NEARER = (
     "The {views} pictures show one scene from different cameras. How many objects are nearer to "
     "the camera of picture {k} than the object tagged 1 in picture {t}?",
-    "Picture {t} tags an object with 1. How many of the other objects stand between it and camera "
-    "{k} in distance, that is, nearer to the camera of picture {k}?",
+    "Picture {t} tags an object with 1. How many other objects are nearer to the camera of picture "
+    "{k} than that one?",
     "Count the objects that are nearer to the camera of picture {k} than object 1 is. Object 1 is "
     "tagged in picture {t}.",
     "Look from the camera of picture {k}: how many objects of the scene are less far away than the "
@@ -140,7 +152,7 @@ HOLDS = (
     "object 1 {relation} object 2? The tags are in {tagged}.",
     "Objects 1 and 2 are tagged in {tagged}. In how many of the {views} pictures is object 1 "
     "{relation} object 2?",
-    "Count the pictures in which object 1 is {relation} object 2. See the tags in {tagged}; all "
+    "Count the pictures in which object 1 is {relation} object 2. See the tags in {tagged}; the "
     "{views} pictures show the same scene.",
     "One scene, {views} cameras, two objects tagged in {tagged}. How many of the pictures show "
     "object 1 {relation} object 2?",
@@ -204,6 +216,11 @@ class Stage:
     cameras: tuple[Camera, ...]
     light: Vector
 
+    def framed(self, size: Size) -> "Stage":
+        """With every camera zoomed in on the solids."""
+        cameras = tuple(camera.fitted(self.solids, size) for camera in self.cameras)
+        return replace(self, cameras=cameras)
+
     def distance(self, view: int, solid: int) -> float:
         """Units from a camera to the middle of a solid."""
         return math.dist(self.cameras[view].eye, self.solids[solid].middle)
@@ -214,7 +231,7 @@ class Stage:
     def sideways(self, view: int, solid: int) -> float:
         """How far right a solid is in a picture, in units at the distance of the scene's middle."""
         camera = self.cameras[view]
-        x = float(camera.project([self.solids[solid].middle])[0, 0])
+        x = float(camera.project([self.solids[solid].middle])[0, 0]) - camera.centre[0]
         return x / camera.focal * math.dist(camera.eye, camera.target)
 
     def foot(self, view: int, solid: int) -> Point:
@@ -232,15 +249,16 @@ class Stage:
         it = self.solids[solid]
         if not self.alike(solid, "colour", "form"):
             return Clue(f"{it.colour} {it.form}")
-        twins, look = self.alike(solid, "size", "colour", "form"), f"{it.size} {it.colour} {it.form}"
+        twins, look = (
+            self.alike(solid, "size", "colour", "form"),
+            f"{it.size} {it.colour} {it.form}",
+        )
         if not twins:
             return Clue(look)
         for n, landmark in enumerate(self.solids):
             if n == solid or self.alike(n, "colour", "form"):
                 continue
-            own, *others = (
-                math.dist(landmark.foot, self.solids[m].foot) for m in (solid, *twins)
-            )
+            own, *others = (math.dist(landmark.foot, self.solids[m].foot) for m in (solid, *twins))
             if own + margin <= min(others):
                 return Clue(f"{look} nearest to the {landmark.colour} {landmark.form}", n)
             if own - margin >= max(others):
@@ -281,11 +299,15 @@ class Views:
         views = rng.randint(2, 2 + round(2 * self.difficulty))
         values = choose(count, views)
         wanted = rng.choice(values)  # before the scene, so that every answer is equally likely
+        size = Size(self.width, self.height)
         for _ in range(ATTEMPTS):
             stage = self._stage(rng, count, views)
             plan = stage and theme(self, rng, stage, wanted)
-            shots = stage and plan and self._shots(stage, plan)
-            if stage and plan and shots:
+            if stage is None or plan is None:
+                continue
+            stage = stage.framed(size)
+            shots = self._shots(stage, plan, size)
+            if shots is not None:
                 break
         else:
             raise ValueError(f"no scene of {count} solids fits on {self.width}×{self.height} px")
@@ -333,7 +355,9 @@ class Views:
             for _ in range(40):
                 away, angle = reach * math.sqrt(rng.random()), rng.uniform(0, math.tau)
                 x, y = round(away * math.cos(angle), 2), round(away * math.sin(angle), 2)
-                gaps = (math.dist((x, y), (s.x, s.y)) / (SIZES[size] + SIZES[s.size]) for s in solids)
+                gaps = (
+                    math.dist((x, y), (s.x, s.y)) / (SIZES[size] + SIZES[s.size]) for s in solids
+                )
                 if min(gaps, default=2) > 1.2:
                     turn = round(rng.uniform(0, math.pi / 2), 2)
                     solids.append(Solid(form, colour, size, x, y, turn))
@@ -344,11 +368,10 @@ class Views:
         first = rng.uniform(0, 360)
         turns = [first + arc * n / (views - 1) for n in range(views)]
         rng.shuffle(turns)
-        cameras = (self._camera(rng, turn, reach + 0.6) for turn in turns)
         lit = rng.uniform(0, math.tau)
         return Stage(
             tuple(solids),
-            tuple(camera.fitted(solids, Size(self.width, self.height)) for camera in cameras),
+            tuple(self._camera(rng, turn, reach + 0.6) for turn in turns),
             (0.5 * math.cos(lit), 0.5 * math.sin(lit), math.sqrt(0.75)),
         )
 
@@ -360,9 +383,9 @@ class Views:
             for colour in rng.sample(list(COLOURS), count)
         ]
         form, colour, size = looks[0]
-        for n in range(1, count - 2):
+        for n in range(1, min(count - 2, 1 + count // 2)):
             if rng.random() < self.difficulty:
-                own = size if rng.random() < self.difficulty else looks[n][2]
+                own = size if rng.random() < self.difficulty / 2 else looks[n][2]
                 looks[n] = (form, colour, own)
             elif rng.random() < 0.5:
                 looks[n] = (form, *looks[n][1:])
@@ -380,20 +403,17 @@ class Views:
         roll = math.radians(rng.uniform(-10, 10) * self.difficulty)
         return Camera(eye, (0.0, 0.0, 0.4), round(roll, 3))
 
-    def _shots(self, stage: Stage, plan: Plan) -> list[tuple[Shot, Pixels]] | None:
+    def _shots(self, stage: Stage, plan: Plan, size: Size) -> list[tuple[Shot, Pixels]] | None:
         """What every camera sees, with tags; None if anything is hidden more than it may be."""
-        size, solids = Size(self.width, self.height), range(len(stage.solids))
+        solids = range(len(stage.solids))
         clear = 0.85 - 0.3 * self.difficulty
-        firsts = []
-        for camera in stage.cameras:
-            firsts.append(cast(stage.solids, camera, size, stage.light))
-            if any(firsts[-1].visible(n) < clear for n in solids):
-                return None
+        if any(min(peek(stage.solids, camera, size)) < clear for camera in stage.cameras):
+            return None
+        detail = 2 if size.width * size.height < SMOOTH_BELOW else 1
         ground = floor(stage.solids, stage.light, min(96, max(24, min(size) // 6)))
         shots = []
-        for view, (shot, camera) in enumerate(zip(firsts, stage.cameras, strict=True)):
-            if self.width * self.height < SMOOTH_BELOW:
-                shot = cast(stage.solids, camera, size, stage.light, detail=2)
+        for view, camera in enumerate(stage.cameras):
+            shot = cast(stage.solids, camera, size, stage.light, detail)
             pixels = paint(shot, stage.solids, camera, ground)
             tags = {solid: text for v, solid, text in plan.tags if v == view}
             left = tag(pixels, shot, tags)
@@ -412,12 +432,10 @@ class Views:
         k = mark.view + 1
         if isinstance(mark, Around):
             return Box(k, shots[mark.view][0].box(mark.solid), names[mark.solid])
-        end = stage.foot(mark.view, mark.end)
-        if mark.start is None:
-            bottom = Point(self.width // 2, self.height - 1)
-            return Line(k, (bottom, end), f"camera to {names[mark.end]}")
-        label = f"{names[mark.start]} to {names[mark.end]}"
-        return Line(k, (stage.foot(mark.view, mark.start), end), label)
+        start = Point(self.width // 2, self.height - 1)
+        if mark.start is not None:
+            start = stage.foot(mark.view, mark.start)
+        return Line(k, (start, stage.foot(mark.view, mark.end)), f"to {names[mark.end]}")
 
 
 def _same(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
@@ -536,7 +554,7 @@ def _nearer(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
         "what": clue.text,
         "too": _too(stage, clue),
         "count": wanted,
-        "nearer": listed([names[n] for n in nearer]) if nearer else "nothing",
+        "nearer": listed([names[n] for n in nearer]) if nearer else "none",
     }
     boxes: Marks = [Around(view, n) for n in (target, *nearer)]
     steps = [(task.say(rng, NEARER_MARK, **facts), boxes)]

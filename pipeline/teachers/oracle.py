@@ -32,15 +32,17 @@ from pipeline.types import (
 class Rates:
     """How the oracle errs: sizes of error, and probabilities. METHOD's filters see the results."""
 
-    box_error: float = 0.12  # s.d. of a corner, in sides of the box
-    line_error: float = 0.12  # s.d. of an end, in grid cells, or in tenths of the diagonal
+    box_error: float = 0.03  # s.d. of a corner, in sides of the box
+    line_error: float = 0.04  # s.d. of an end, in grid cells, or in tenths of the diagonal
+    slip: float = 0.15  # that an op is placed carelessly
+    slip_error: float = 0.2  # s.d. then, in the same units
     notice: float = 0.85  # that a visible error is seen on the observation, each time it is looked at
-    correct_error: float = 0.3  # what is left of the error when drawn again
     wrong_object: float = 0.04  # an op lands on another object
     miss: float = 0.03  # an object is left out at first
     retype: float = 0.02  # a box is drawn as a line at first, or a line as a box
     misled: float = 0.7  # that drawings still wrong at the end lead to a wrong answer
     wrong_answer: float = 0.08
+    hopeless: float = 0.05  # of the problems, that every sample answers wrongly
     repeat: float = 0.02  # a turn draws an op again as it is
     malformed: float = 0.02  # a turn that has no meaning
     bad_op: float = 0.02  # a turn that draws on a picture that is not there, or beside its picture
@@ -69,7 +71,7 @@ SLOPPY = (
     lambda text: text.replace("<think>", "", 1).replace("Action: ", "action: ", 1),
 )
 SEEN = (
-    "Looking at the drawing, {what}. I draw {it} again where it belongs.",
+    "Looking at the drawing, {what}. I draw {it} again in the right place.",
     "Wait, {what}. Let me correct that.",
     "The picture shows that {what}; I move {it}.",
     "Checking each mark: {what}. I adjust {it}.",
@@ -95,7 +97,8 @@ class Oracle:
     async def act(self, state: State) -> Turn:
         """The next turn: the trajectory's script, played again up to here."""
         rng = Random(f"{self.seed}/oracle/{state.problem.id}/{state.sample}")
-        script = _play(rng, self.rates, state.problem)
+        fate = Random(f"{self.seed}/oracle/{state.problem.id}").random()
+        script = _play(rng, self.rates, state.problem, hopeless=fate < self.rates.hopeless)
         now: State | Trajectory = canvas.opened(state.problem, state.sample)
         next(script)
         while isinstance(now, State):
@@ -133,7 +136,7 @@ def _off_target(text: str) -> str:
 Script = Generator[Step | Answer, State, None]
 
 
-def _play(rng: Random, rates: Rates, problem: Problem) -> Script:
+def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script:
     """What the oracle means to say, turn by turn; it is sent the state before each turn.
 
     The first ``send`` must follow a ``next``, which yields nothing of use.
@@ -159,11 +162,11 @@ def _play(rng: Random, rates: Rates, problem: Problem) -> Script:
             state = yield Step("Let me draw that once more to be sure.", (again,))
     while dithers or rambles:
         mark = rng.choice(state.live)
-        moved = _moved(rng, rates.box_error / 2, rates.line_error / 2, problem, mark.op, mark.base)
+        moved = _moved(rng, rates.slip_error / 2, rates.slip_error / 2, problem, mark.op, mark.base)
         thought = DITHERED.format(it=mark.op.label) + (RAMBLE if rambles else "")
         state = yield _on_latest(state, thought, [moved])
     misled = bool(wrong) and rng.random() < rates.misled
-    if misled or rng.random() < rates.wrong_answer:
+    if hopeless or misled or rng.random() < rates.wrong_answer:
         yield Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
     else:
         yield Answer(rng.choice(CHECKED) + problem.conclusion, problem.answer)
@@ -186,6 +189,8 @@ def _first_try(rng: Random, rates: Rates, problem: Problem, gold: Op) -> Op:
             first, last = geometry.bounds(corners)
             return Box(gold.k, (first, Point(last.x + 2, last.y + 2)), gold.label)
         return other
+    if rng.random() < rates.slip:
+        return _moved(rng, rates.slip_error, rates.slip_error, problem, gold, gold.k)
     return _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
 
 
@@ -245,9 +250,8 @@ def _correct(
     rng: Random, rates: Rates, problem: Problem, wrong: dict[Op, Op | None]
 ) -> tuple[str, list[Op], dict[Op, Op | None]]:
     """Draws everything seen to be off again: the thought, the ops, and what is still off after it."""
-    share = rates.correct_error
     redrawn = {
-        gold: _moved(rng, rates.box_error * share, rates.line_error * share, problem, gold, gold.k)
+        gold: _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
         for gold in wrong
     }
     what = listed([_complaint(gold, tried) for gold, tried in wrong.items()][:3])

@@ -1,0 +1,1 @@
+"""Dagster and the command line that drives it: thin, and without torch."""

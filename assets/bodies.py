@@ -1,0 +1,180 @@
+"""The bodies of the assets: each reads its inputs, calls the pipeline and writes what comes out."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from itertools import groupby
+
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from assets.inputs import Inputs, put, with_rejects
+from pipeline import curate, problems, rows, skills, teachers
+from pipeline.rollout import rollout
+from pipeline.rows import Row
+from pipeline.store import Writer
+from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
+from pipeline.versions import SPLITS, Policy, Stage, Version
+
+Body = Callable[[Version, Inputs, Writer], None]
+
+GRADED = rows.joined(rows.TRAJECTORY, rows.GRADE)
+PROBLEM = rows.joined(rows.FACTS, rows.PICTURES)
+FAILED = pa.schema([("problem_id", pa.string()), ("sample", pa.int32())])
+PASSED = pa.schema(
+    [
+        ("problem_id", pa.string()),
+        ("task", pa.string()),
+        ("modality", pa.string()),
+        ("kind", pa.string()),
+        ("solved", pa.int32()),
+        ("samples", pa.int32()),
+        ("pass_rate", pa.float64()),
+        ("mean_total", pa.float64()),
+    ]
+)
+POLICY = pa.schema([("policy", pa.string())])
+
+TABLES: dict[str, dict[str, pa.Schema]] = {
+    "problems": with_rejects(
+        dict.fromkeys(SPLITS, PROBLEM), rows.joined(pa.schema([("split", pa.string())]), PROBLEM)
+    ),
+    "skills": {"skills": GRADED},
+    "trajectories": with_rejects({"trajectories": rows.TRAJECTORY}, FAILED),
+    "cold": with_rejects({"cold": GRADED}, GRADED),
+    "reflective": with_rejects({"reflective": GRADED}, GRADED),
+    "rl": with_rejects({"rl": PASSED}, PASSED),
+    "model": {"policy": POLICY},
+    "export": {"train": rows.joined(GRADED, PROBLEM)},
+    "rl_export": {"train": rows.joined(PASSED, PROBLEM)},
+}
+
+
+def workers() -> int:
+    """Processes that an asset may use: ``$DRAWLOOP_WORKERS``, else one a core."""
+    return int(os.environ.get("DRAWLOOP_WORKERS", "0")) or os.cpu_count() or 1
+
+
+def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
+    for split, problem, verdict in problems.sample(version, workers()):
+        put(writer, split, {**rows.problem_row(problem), "split": split}, verdict)
+
+
+def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:
+    told = skills.trajectories(
+        inputs.problems("skills", pictures=False), version.limits, version.wire
+    )
+    for row in _graded(version, inputs.problems("skills", pictures=False), told):
+        put(writer, "skills", _graded_row(row), KEPT)
+
+
+def sample_teacher(version: Version, inputs: Inputs, writer: Writer) -> None:
+    _sample(version, version.teacher, "cold", inputs, writer)
+
+
+def sample_model(stage: str, model: str, split: str) -> Body:
+    """Trajectories from the policy that a model asset refers to."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        reference = next(inputs.rows(model, "policy"))["policy"]
+        policy: Policy = TypeAdapter(Policy).validate_json(reference)
+        asked: Stage = getattr(version, stage)
+        _sample(version, asked.model_copy(update={"policy": policy}), split, inputs, writer)
+
+    return body
+
+
+def _sample(version: Version, stage: Stage, split: str, inputs: Inputs, writer: Writer) -> None:
+    policy = teachers.policy(stage, version)
+    asked = inputs.problems(split, pictures=True)
+
+    async def sample() -> None:
+        runs = rollout(policy, asked, stage.sampling.samples, version.limits, version.wire)
+        async for run in runs:
+            if isinstance(run, Failure):
+                failed = {"problem_id": run.problem_id, "sample": run.sample}
+                put(writer, "trajectories", failed, Verdict(False, "failed", run.reason))
+            else:
+                put(writer, "trajectories", rows.trajectory_row(run), KEPT)
+
+    asyncio.run(sample())
+
+
+def sift(split: str, trajectories: str) -> Body:
+    """The trajectories of a stage through the filters of its set."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        chosen = version.filters
+        filters = (
+            curate.cold_filters(chosen.cold.min_turns)
+            if split == "cold"
+            else curate.reflective_filters(chosen.reflective.rule)
+        )
+        asked = inputs.problems(split, pictures=False)
+        graded = _graded(version, asked, inputs.trajectories(trajectories))
+        for row, verdict in curate.sift(graded, filters):
+            put(writer, split, _graded_row(row), verdict)
+
+    return body
+
+
+def choose_rl_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
+    asked = inputs.problems("rl", pictures=False)
+    graded = _graded(version, asked, inputs.trajectories("rl_trajectories"))
+    for row in curate.pass_rates(graded):
+        put(writer, "rl", _pass_row(row), curate.learnable(row))
+
+
+def refer_to_model(stage: str) -> Body:
+    """A model that is given, by what the version says of it."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        asked: Stage = getattr(version, stage)
+        put(writer, "policy", {"policy": asked.policy.model_dump_json()}, KEPT)
+
+    return body
+
+
+def export(split: str, made: str) -> Body:
+    """A set with its problems and their pictures in every row, for whoever trains on it."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        asked = inputs.rows("problems", split)
+        for problem, row in _beside(asked, inputs.rows(made, split)):
+            put(writer, "train", {**problem, **row}, KEPT)
+
+    return body
+
+
+def _beside(asked: Iterator[Row], chosen: Iterator[Row]) -> Iterator[tuple[Row, Row]]:
+    """Each chosen row with its problem's row: both lie in the order of problems."""
+    for problem_id, group in groupby(chosen, key=lambda row: row["problem_id"]):
+        problem = next((row for row in asked if row["problem_id"] == problem_id), None)
+        if problem is None:
+            raise curate.Unmatched(f"{problem_id!r} has no problem, or is out of order")
+        for row in group:
+            yield problem, row
+
+
+def _graded(
+    version: Version, asked: Iterator[Problem], trajectories: Iterator[Trajectory]
+) -> Iterator[curate.Graded]:
+    return curate.grade(asked, trajectories, version.rules, version.limits.repeats)
+
+
+def _graded_row(row: curate.Graded) -> Row:
+    graded = rows.grade_row(row.problem, row.score, row.solved, row.reflection)
+    return {**rows.trajectory_row(row.trajectory), **graded}
+
+
+def _pass_row(row: curate.PassRate) -> Row:
+    return {
+        "problem_id": row.problem.id,
+        "task": row.problem.task,
+        "modality": str(row.problem.modality),
+        "kind": str(row.problem.kind),
+        "solved": row.solved,
+        "samples": row.samples,
+        "pass_rate": row.rate,
+        "mean_total": row.mean_total,
+    }

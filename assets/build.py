@@ -1,0 +1,64 @@
+"""Building one asset of one version: found by its address, or written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+
+from assets.graph import NODES, address, recipe, schemas
+from assets.inputs import Inputs
+from pipeline.canvas import RENDERER
+from pipeline.protocol import PROTOCOL
+from pipeline.rows import Row, hugging_face
+from pipeline.store import Manifest, Store, Writer
+from pipeline.versions import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An asset of a version that is in the store."""
+
+    asset: str
+    version: Version
+    inputs: Inputs
+    address: str
+    manifest: Manifest
+
+    @property
+    def path(self) -> str:
+        return self.inputs.store.path(self.asset, self.address)
+
+    def rows(self, table: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
+        return self.inputs.store.rows(self.asset, self.address, table, columns)
+
+
+def find(asset: str, version: Version, store: Store) -> Built | None:
+    """The asset if it is in the store, complete."""
+    place = address(asset, version)
+    manifest = store.manifest(asset, place)
+    if manifest is None:
+        return None
+    inputs = Inputs(store, {name: address(name, version) for name in NODES[asset].inputs})
+    return Built(asset, version, inputs, place, manifest)
+
+
+def build(asset: str, version: Version, store: Store) -> Built:
+    """The asset, written now unless it is in the store already."""
+    if (built := find(asset, version, store)) is not None:
+        return built
+    inputs = Inputs(store, {name: address(name, version) for name in NODES[asset].inputs})
+    tables = {
+        name: hugging_face(schema) if "images" in schema.names else schema
+        for name, schema in schemas(asset).items()
+    }
+    with Writer(store, asset, address(asset, version), tables) as writer:
+        writer.facts = {
+            "recipe": recipe(asset, version),
+            "drawloop": installed("drawloop"),
+            "renderer": RENDERER,
+            "protocol": PROTOCOL,
+            "yield": {},
+        }
+        NODES[asset].body(version, inputs, writer)
+    made = find(asset, version, store)
+    assert made is not None, f"{asset} was written, and its manifest is not there"
+    return made

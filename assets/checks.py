@@ -1,0 +1,174 @@
+"""The promises of the assets, as blocking checks over what was written.
+
+A check is a function of a built asset that answers with a `Finding`; its docstring is what the UI
+shows. ``CHECKS`` says which asset promises what.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from assets.build import Built
+from assets.graph import NODES
+from assets.inputs import FACTS, REJECTS
+from pipeline import reward, rows, skills
+from pipeline.curate import along
+from pipeline.problems import fingerprints
+from pipeline.rollout import retrace
+from pipeline.types import Box, Kind
+from pipeline.versions import SPLITS
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    passed: bool
+    said: str
+
+
+Check = Callable[[Built], Finding]
+
+
+def nothing_lost(built: Built) -> Finding:
+    """Every row that came in is kept or dropped with a reason: in = kept + Σ dropped."""
+    tables = {name: sum(1 for _ in built.rows(name, _thinnest(built, name))) for name in _tables(built)}
+    kept = sum(count for name, count in tables.items() if name != REJECTS)
+    reasons = Counter(row["reason"] for row in built.rows(REJECTS, ["reason"])) if REJECTS in tables else Counter[str]()
+    counted = {name: n for name, n in built.manifest.facts["yield"].items() if name != "kept"}
+    came_in = _came_in(built)
+    passed = (
+        kept + reasons.total() == came_in
+        and dict(reasons) == counted
+        and tables == dict(built.manifest.tables)
+        and not any(reason in (None, "") for reason in reasons)
+    )
+    return Finding(passed, f"{came_in} in = {kept} kept + {reasons.total()} dropped {dict(reasons)}")
+
+
+def _tables(built: Built) -> list[str]:
+    return list(built.manifest.tables)
+
+
+def _thinnest(built: Built, table: str) -> list[str]:
+    """One small column, so that counting rows does not read pictures."""
+    return ["policy" if table == "policy" else "problem_id"]
+
+
+def _came_in(built: Built) -> int:
+    """Rows that the asset's inputs gave it, by their manifests."""
+    asset, node, inputs = built.asset, NODES[built.asset], built.inputs
+    if asset == "problems":
+        return sum(built.manifest.facts["yield"].values())
+    if node.tables == "model":
+        return 1
+    if node.tables == "trajectories":
+        stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[node.split]
+        samples: int = getattr(built.version, stage).sampling.samples
+        return inputs.count("problems", node.split) * samples
+    if asset in ("drawing_skills", "rl_problems"):
+        return inputs.count("problems", node.split)
+    upstream = node.inputs[-1]
+    table = "trajectories" if NODES[upstream].tables == "trajectories" else node.split
+    return inputs.count(upstream, table)
+
+
+def parts_intact(built: Built) -> Finding:
+    """Every part has the sha256 that the manifest lists."""
+    damaged = built.inputs.store.damaged(built.asset, built.address)
+    said = f"damaged: {', '.join(damaged)}; delete {built.path} and build again"
+    return Finding(not damaged, said if damaged else f"{len(built.manifest.parts)} parts")
+
+
+def gold_scores_full(built: Built) -> Finding:
+    """Every gold solution, told through text and parsing, earns full marks from the real grader."""
+    version, failed, asked = built.version, [], 0
+    for split in SPLITS:
+        for row in built.rows(split, FACTS):
+            problem = rows.problem(row)
+            if not problem.gold:
+                continue
+            asked += 1
+            told = skills.gold(problem, version.limits, version.wire)
+            score = reward.score(problem, told, retrace(problem, told), version.rules)
+            if (score.correct, score.format) != (1, 1) or (score.draw or 0) < 0.999:
+                failed.append(f"{problem.id} ({told.stop}, {score})")
+    return Finding(not failed, f"{asked} gold solutions; failed: {failed[:5] or 'none'}")
+
+
+def splits_disjoint(built: Built) -> Finding:
+    """No two splits share a problem or a scene."""
+    owner: dict[bytes, str] = {}
+    shared = []
+    for split in SPLITS:
+        for row in built.rows(split, FACTS):
+            problem = rows.problem(row)
+            for mark in fingerprints(problem):
+                if owner.setdefault(mark, split) != split:
+                    shared.append(f"{problem.id} with {owner[mark]}")
+    return Finding(not shared, f"{len(owner)} fingerprints; shared: {shared[:5] or 'none'}")
+
+
+def answers_balanced(built: Built) -> Finding:
+    """No letter is right more often than chance explains (4 s.d.), and no number rules a task."""
+    letters: Counter[tuple[int, str]] = Counter()
+    values: Counter[tuple[str, str]] = Counter()
+    for split in SPLITS:
+        for row in built.rows(split, ["task", "kind", "options", "answer"]):
+            if row["kind"] == Kind.CHOICE:
+                letters[len(row["options"]), row["answer"]] += 1
+            else:
+                values[row["task"], row["answer"]] += 1
+    off = [f"{letter} of {n}" for n, letter in _beyond_chance(letters)]
+    for task in {task for task, _ in values}:
+        counts = [count for (owner, _), count in values.items() if owner == task]
+        if sum(counts) >= 50 and max(counts) > 0.5 * sum(counts):
+            off.append(f"one number is the answer to {max(counts)} of {sum(counts)} of {task}")
+    spread = ", ".join(f"{letter}/{n}: {count}" for (n, letter), count in sorted(letters.items()))
+    return Finding(not off, f"out of balance: {off or 'none'}; letters {spread or 'none'}")
+
+
+def _beyond_chance(letters: Counter[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Letters whose share is 4 standard deviations or more from 1 / number of options."""
+    off = []
+    for n in {n for n, _ in letters}:
+        total = sum(count for (options, _), count in letters.items() if options == n)
+        for letter in reward.LETTERS[:n]:
+            expected, deviation = total / n, (total * (1 / n) * (1 - 1 / n)) ** 0.5
+            if abs(letters[n, letter] - expected) > 4 * deviation:
+                off.append((n, letter))
+    return off
+
+
+def ops_on_pictures(built: Built) -> Finding:
+    """Every executed op lies on a picture that existed before its step; boxes keep an area."""
+    node = NODES[built.asset]
+    table = "trajectories" if node.tables == "trajectories" else node.split
+    ops, off = 0, []
+    asked = built.inputs.problems(node.split, pictures=False)
+    told = map(rows.trajectory, built.rows(table, rows.TRAJECTORY.names))
+    for problem, trajectory in along(asked, told):
+        for view in retrace(problem, trajectory).views:
+            size = problem.images[view.base - 1].size
+            for mark in view.marks:
+                ops += 1
+                (x1, y1), (x2, y2) = mark.op.p
+                if isinstance(mark.op, Box) and not (
+                    0 <= x1 < x2 <= size.width and 0 <= y1 < y2 <= size.height
+                ):
+                    off.append(f"{trajectory.id}: {mark.op}")
+    return Finding(not off, f"{ops} marks; off their picture: {off[:5] or 'none'}")
+
+
+EVERY: tuple[Check, ...] = (nothing_lost, parts_intact)
+CHECKS: dict[str, tuple[Check, ...]] = {
+    "problems": (gold_scores_full, splits_disjoint, answers_balanced),
+    "drawing_skills": (ops_on_pictures,),
+    "teacher_trajectories": (ops_on_pictures,),
+    "reflective_trajectories": (ops_on_pictures,),
+    "rl_trajectories": (ops_on_pictures,),
+    "cold_set": (ops_on_pictures,),
+    "reflective_set": (ops_on_pictures,),
+}
+
+
+def checks_of(asset: str) -> tuple[Check, ...]:
+    return EVERY + CHECKS.get(asset, ())

@@ -1,0 +1,68 @@
+"""The code location: every node of the graph as a Dagster asset, partitioned by dataset version."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.build import build
+from assets.checks import checks_of
+from assets.graph import NODES, Node
+from assets.report import metadata
+from pipeline.store import Store
+from pipeline.versions import load, names
+
+VERSIONS = dg.StaticPartitionsDefinition(names())
+KINDS = {"model": {"python"}, "export": {"parquet", "huggingface"}, "rl_export": {"parquet", "huggingface"}}
+
+
+def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
+    """A node as an asset with blocking checks; its data version is the hash of its contents."""
+    specs = [
+        dg.AssetCheckSpec(check.__name__, asset=name, blocking=True, description=check.__doc__)
+        for check in checks_of(name)
+    ]
+
+    @dg.asset(
+        name=name,
+        partitions_def=VERSIONS,
+        deps=[*node.inputs, *node.after],
+        group_name=node.group,
+        description=node.about,
+        kinds=KINDS.get(node.tables, {"parquet"}),
+        code_version=node.code,
+        check_specs=specs,
+    )
+    def materialize(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        built = build(name, load(context.partition_key), Store.at())
+        context.log.info(f"{name} of {built.version.name} is at {built.path}")
+        results = []
+        for check in checks_of(name):
+            finding = check(built)
+            results.append(
+                dg.AssetCheckResult(
+                    check_name=check.__name__,
+                    passed=finding.passed,
+                    metadata={"finding": finding.said},
+                )
+            )
+        return dg.MaterializeResult(
+            metadata=metadata(built),
+            data_version=dg.DataVersion(built.manifest.data_version),
+            check_results=results,
+        )
+
+    return materialize
+
+
+def jobs() -> list[Any]:
+    """``sets``: the three sets, the drawing skills and their exports, with all that they need."""
+    exports = [name for name in NODES if name.endswith("_export")]
+    selection = dg.AssetSelection.assets(*exports).upstream()
+    return [dg.define_asset_job("sets", selection=selection, partitions_def=VERSIONS)]
+
+
+defs = dg.Definitions(
+    assets=[asset_of(name, node) for name, node in NODES.items()],
+    jobs=jobs(),
+    executor=dg.in_process_executor,  # assets pass rows through the store and use processes themselves
+)

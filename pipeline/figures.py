@@ -1,0 +1,160 @@
+"""Pictures for people: a trajectory as a story, many as a contact sheet, counts as bars.
+
+Nothing here is shown to a model.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import cv2
+import numpy as np
+
+from pipeline import canvas
+from pipeline.images import Pixels, decode
+from pipeline.types import Answer, Fault, Problem, State, Step, Trajectory, View
+
+FONT = cv2.FontFace("sans")
+INK, FAINT, PAPER = (30, 30, 35), (110, 110, 120), (255, 255, 255)
+GAP = 10  # px
+
+
+def story(problem: Problem, trajectory: Trajectory, state: State, side: int = 300) -> Pixels:
+    """One trajectory, left to right: the question, then each turn's drawings and its thought.
+
+    Args:
+        state: what the trajectory came to (`rollout.retrace`).
+        side: width of a column, px.
+    """
+    inputs = _shown(problem, state.views[: len(problem.images)], side)
+    options = [f"{chr(ord('A') + n)}. {option}" for n, option in enumerate(problem.options)]
+    columns = [_column(inputs, [problem.question, *options], side)]
+    first = len(problem.images)
+    for number, turn in enumerate(trajectory.turns):
+        added = state.observed[number]
+        views = state.views[first : first + added]
+        first += added
+        match turn.parsed:
+            case Step(thought):
+                words = [thought]
+            case Answer(thought, text):
+                words = [thought, f"Answer: {text}"]
+            case Fault(reason, detail):
+                words = [turn.text[:300], f"{reason}: {detail}"]
+        if number == len(trajectory.turns) - 1:
+            words.append(f"({trajectory.stop}; the truth is {problem.answer})")
+        columns.append(_column(_shown(problem, views, side), words, side))
+    return _beside(columns)
+
+
+def contact_sheet(
+    rows: Sequence[tuple[Problem, State, str]], side: int = 112, across: int = 6
+) -> Pixels:
+    """Many trajectories, one a row: inputs, then observations, then a caption below."""
+    strips = []
+    for problem, state, caption in rows:
+        views = _thinned(state.views, across)
+        strip = _beside([_fitted(problem, view, side) for view in views])
+        strip = _on_paper(strip, across * (side + 2))
+        strips += [strip, _text([caption], across * (side + 2), size=12, most=2)]
+    return np.vstack(strips) if strips else np.full((side, side, 3), 255, np.uint8)
+
+
+def webp(pixels: Pixels, quality: int = 80) -> bytes:
+    """Small bytes for a page; not for a model."""
+    ok, data = cv2.imencode(
+        ".webp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality]
+    )
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a sheet of shape {pixels.shape}")
+    return data.tobytes()
+
+
+def bars(title: str, counts: Mapping[str, int], width: int = 520) -> str:
+    """Horizontal bars as SVG, in the order given, each with its count and share."""
+    total, most = sum(counts.values()) or 1, max(counts.values(), default=1) or 1
+    left, line = 150, 20
+    rows = []
+    for n, (name, value) in enumerate(counts.items()):
+        y, long = 30 + n * line, (width - left - 110) * value / most
+        rows.append(
+            f'<text x="{left - 6}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{left}" y="{y + 2}" width="{long:.1f}" height="{line - 5}" fill="#3b6ea8"/>'
+            f'<text x="{left + long + 6:.1f}" y="{y + 13}">{value} ({value / total:.0%})</text>'
+        )
+    height = 36 + len(counts) * line
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
+        f'<text x="8" y="18" font-size="14" font-weight="bold">{escape(title)}</text>'
+        f"{''.join(rows)}</svg>"
+    )
+
+
+def _shown(problem: Problem, views: Sequence[View], side: int) -> list[Pixels]:
+    """Views for one column: one full width, up to four in a square, more in rows of four."""
+    if len(views) <= 1:
+        return [_fitted(problem, view, side) for view in views]
+    across = 2 if len(views) <= 4 else 4
+    small = side // across
+    tiles = [_fitted(problem, view, small) for view in views]
+    return [_beside(tiles[n : n + across]) for n in range(0, len(tiles), across)]
+
+
+def _thinned(views: Sequence[View], most: int) -> list[View]:
+    """At most so many views: the first, and the last ones, which carry the drawing."""
+    return list(views) if len(views) <= most else [views[0], *views[len(views) - most + 1 :]]
+
+
+def _fitted(problem: Problem, view: View, side: int) -> Pixels:
+    """A view, drawn, its longer side scaled to ``side`` px, with a white frame of 1 px."""
+    pixels = canvas.draw(decode(problem.images[view.base - 1]), view.marks)
+    scale = side / max(pixels.shape[:2])
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    frame = np.full((size[1] + 2, size[0] + 2, 3), 255, np.uint8)
+    frame[1:-1, 1:-1] = cv2.resize(pixels, size, interpolation=how)
+    return frame
+
+
+def _column(pictures: Sequence[Pixels], paragraphs: Sequence[str], side: int) -> Pixels:
+    parts = [_on_paper(picture, side + GAP) for picture in pictures]
+    return np.vstack([*parts, _text(paragraphs, side + GAP, size=14, most=14)])
+
+
+def _on_paper(pixels: Pixels, width: int) -> Pixels:
+    sheet = np.full((pixels.shape[0] + 2, max(width, pixels.shape[1]), 3), 255, np.uint8)
+    sheet[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return sheet
+
+
+def _beside(tiles: Sequence[Pixels]) -> Pixels:
+    """Tiles in a row, their upper edges level."""
+    height = max(tile.shape[0] for tile in tiles)
+    white = ((0, 0), (0, 0))
+    padded = [np.pad(t, ((0, height - t.shape[0]), *white), constant_values=255) for t in tiles]
+    return np.hstack(padded)
+
+
+def _text(paragraphs: Sequence[str], width: int, size: int, most: int) -> Pixels:
+    """Wrapped lines of text on paper, at most ``most`` of them."""
+    lines = [line for paragraph in paragraphs for line in _wrapped(paragraph, width - GAP, size)]
+    if len(lines) > most:
+        lines = [*lines[: most - 2], "…", lines[-1]] if most > 2 else lines[:most]
+    step = size + 5
+    sheet = np.full((step * len(lines) + GAP, width, 3), 255, np.uint8)
+    for n, line in enumerate(lines):
+        cv2.putText(sheet, line, (4, step * (n + 1) - 2), INK, FONT, size)
+    return sheet
+
+
+def _wrapped(text: str, width: int, size: int) -> list[str]:
+    lines, line = [], ""
+    for word in text[:2000].split():
+        longer = f"{line} {word}".strip()
+        left, _, wide, _ = cv2.getTextSize((width, width), longer, (0, 0), FONT, size)
+        if left + wide > width and line:
+            lines.append(line)
+            line = word
+        else:
+            line = longer
+    return [*lines, line]

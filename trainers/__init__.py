@@ -1,0 +1,1 @@
+"""Training jobs on the exported sets: torch and transformers, and of Dagster only its pipes."""
