@@ -50,26 +50,25 @@ def metadata(built: Built) -> dict[str, Any]:
     if told.came_in:
         shown["yield"] = round(told.kept / told.came_in, 4)
     if told.dropped:
-        shown["dropped by reason"] = _picture(figures.bars("dropped", told.dropped))
+        shown["dropped by reason"] = dg.MetadataValue.md(figures.bars(told.dropped))
     if node.tables == "problems":
         shown["problems by split and task"] = dg.MetadataValue.md(_by_task(built))
     if node.tables == "trajectories":
-        shown["stop reasons"] = _picture(figures.bars("stop reasons", _stops(built)))
+        shown["stop reasons"] = dg.MetadataValue.md(figures.bars(_stops(built)))
     if node.tables in ("cold", "reflective"):
-        shown["score of all that came in"] = _picture(figures.bars("S", _scores(built)))
+        shown["score of all that came in"] = dg.MetadataValue.md(figures.bars(_scores(built)))
         shown["reflection"] = dg.MetadataValue.md(_reflection(built))
     if node.tables == "model":
         shown["policy"] = dg.MetadataValue.md(f"`{next(built.rows('policy'))['policy']}`")
     if (sheet := _sheet(built)) is not None:
-        shown["contact sheet"] = _picture(figures.webp(sheet), "webp")
+        shown["contact sheet"] = _picture(figures.webp(sheet))
     shown["bytes"] = told.bytes
     shown["where"] = dg.MetadataValue.path(told.path)
     return shown
 
 
-def _picture(content: str | bytes, kind: str = "svg+xml") -> dg.MarkdownMetadataValue:
-    data = content.encode() if isinstance(content, str) else content
-    return dg.MetadataValue.md(f"![](data:image/{kind};base64,{base64.b64encode(data).decode()})")
+def _picture(webp: bytes) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"![](data:image/webp;base64,{base64.b64encode(webp).decode()})")
 
 
 def _by_task(built: Built) -> str:

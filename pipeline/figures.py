@@ -4,7 +4,6 @@ Nothing here is shown to a model.
 """
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from pipeline.images import Pixels, decode
 from pipeline.types import Answer, Fault, Problem, State, Step, Trajectory, View
 
 FONT = cv2.FontFace("sans")
+WEIGHT = 400  # always given: left out, OpenCV keeps the last one that any text was drawn with
 INK, FAINT, PAPER = (30, 30, 35), (110, 110, 120), (255, 255, 255)
 GAP = 10  # px
 
@@ -69,25 +69,17 @@ def webp(pixels: Pixels, quality: int = 80) -> bytes:
     return data.tobytes()
 
 
-def bars(title: str, counts: Mapping[str, int], width: int = 520) -> str:
-    """Horizontal bars as SVG, in the order given, each with its count and share."""
-    total, most = sum(counts.values()) or 1, max(counts.values(), default=1) or 1
-    left, line = 150, 20
-    rows = []
-    for n, (name, value) in enumerate(counts.items()):
-        y, long = 30 + n * line, (width - left - 110) * value / most
-        rows.append(
-            f'<text x="{left - 6}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="{left}" y="{y + 2}" width="{long:.1f}" height="{line - 5}" fill="#3b6ea8"/>'
-            f'<text x="{left + long + 6:.1f}" y="{y + 13}">{value} ({value / total:.0%})</text>'
-        )
-    height = 36 + len(counts) * line
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
-        f'<text x="8" y="18" font-size="14" font-weight="bold">{escape(title)}</text>'
-        f"{''.join(rows)}</svg>"
-    )
+def bars(counts: Mapping[str, int]) -> str:
+    """Counts as a Markdown table with a bar for each, in the order given.
+
+    Short on purpose: Dagster shows Markdown in place only up to 1,000 characters.
+    """
+    total, most = sum(counts.values()) or 1, max(counts.values(), default=0) or 1
+    rows = [
+        f"|{name}|{value}|{'█' * round(16 * value / most)} {value / total:.0%}|"
+        for name, value in counts.items()
+    ]
+    return "\n".join(["| | | |", "|---|--:|---|", *rows])
 
 
 def _shown(problem: Problem, views: Sequence[View], side: int) -> list[Pixels]:
@@ -143,7 +135,7 @@ def _text(paragraphs: Sequence[str], width: int, size: int, most: int) -> Pixels
     step = size + 5
     sheet = np.full((step * len(lines) + GAP, width, 3), 255, np.uint8)
     for n, line in enumerate(lines):
-        cv2.putText(sheet, line, (4, step * (n + 1) - 2), INK, FONT, size)
+        cv2.putText(sheet, line, (4, step * (n + 1) - 2), INK, FONT, size, WEIGHT)
     return sheet
 
 
@@ -151,7 +143,7 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
     lines, line = [], ""
     for word in text[:2000].split():
         longer = f"{line} {word}".strip()
-        left, _, wide, _ = cv2.getTextSize((width, width), longer, (0, 0), FONT, size)
+        left, _, wide, _ = cv2.getTextSize((width, width), longer, (0, 0), FONT, size, WEIGHT)
         if left + wide > width and line:
             lines.append(line)
             line = word

@@ -150,7 +150,7 @@ def problem(rng: Random, photos: "Photos", split: str) -> Problem:
     """One problem on a window of the split's region."""
     two, one = partial(_extreme, both=True), partial(_extreme, both=False)
     ask = rng.choice((two, two, one, _ratio))
-    for attempt in range(400):  # not every window holds points that are far enough apart
+    for attempt in range(2000):  # not every window holds points that are far enough apart
         margin = CLEAR + (1 - photos.difficulty) * 0.25 * 0.9**attempt
         crop = _crop(rng, photos, split)
         made = ask(rng, photos, crop, margin) if crop else None

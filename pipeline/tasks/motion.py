@@ -29,9 +29,9 @@ KEYS = (0, 5, 10, 15)  # 0-based; a figure that turns back does so in one of the
 
 Route = Sequence[complex]  # a figure's centre in each frame, px, x + iy
 Propose = Callable[[int, float, float], Route]  # of a figure's number, its radius and a shrinkage
+Texts = Sequence[str]
 
 Ask = StrEnum("Ask", ["NET", "PATH", "ENDED", "CROSSED"])
-Role = StrEnum("Role", ["STAY", "NEAR", "OVER", "RETURN"])  # what a figure does about the line
 
 TERMS = {
     Ask.NET: (
@@ -53,29 +53,26 @@ FARTHEST = (
     "Which figure moved farthest, measured {term}?",
     "One figure moved farther than all others {term}. Which one?",
     "Compare how far each figure moved {term}. Which moved farthest?",
-    "Which figure covered the greatest distance {term}?",
 )
 TIMES = (
     "To one decimal, how many times as far as the {base} did the {thing} move, each {term}?",
-    "Each figure moved some way {term}. How many times the {base}'s is the {thing}'s, e.g. 1.2?",
-    "Take how far each moved {term}. What is the {thing}'s over the {base}'s, to one decimal?",
+    "To one decimal, what is the {thing}'s distance {term} divided by the {base}'s?",
     "Measure how far each moved {term}. If the {base}'s is 1.0, how much is the {thing}'s?",
-    "Each {term}, the {thing} moved how many times as far as the {base}? Give one decimal.",
+    "Measured {term}, the {thing} moved how many times as far as the {base}? Give one decimal.",
 )
 COUNTS = (
     "How many figures {term}?",
     "Follow every figure through the frames. How many of them {term}?",
     "What is the number of figures that {term}?",
     "Count the figures that {term}. How many are there?",
-    "Some figures may {term}. How many do?",
 )
 ENDS = (
     "I box the {things} in the first and in the last frame.",
     "To compare their ways, I find the {things} in frame 1 and in frame 16.",
 )
-TRACES = (
-    "On the last frame I connect the places of each figure in frames {frames}.",
-    "Now I draw the way of each figure on the last frame, by its places in frames {frames}.",
+STAGES = (
+    "From stop to stop, in frames {frames}, I draw the way that each figure came.",
+    "I go through frames {frames} and draw a line to each figure from its stop before.",
 )
 WINNER = (
     "The {thing} moved about {far} pixels and the next, the {base}, {near}: it is the {thing}.",
@@ -118,16 +115,26 @@ class Mover:
         """Within the picture, since a route keeps more than a radius from its edges."""
         return Box(frame + 1, bounding_box(self.corners(frame)), self.name)
 
+    def stages(self, stops: Sequence[int]) -> list[Line]:
+        """A line from each stop to the next, in the frame of the next; none without a length."""
+        spots = [Point(round(self.route[k].real), round(self.route[k].imag)) for k in stops]
+        legs = zip(stops[1:], pairwise(spots), strict=True)
+        return [Line(k + 1, leg, f"{self.name} path") for k, leg in legs if leg[0] != leg[1]]
+
+    def apart(self, other: "Mover") -> bool:
+        reach = 1.1 * (self.radius + other.radius) + 1
+        return all(abs(self.route[k] - other.route[k]) > reach for k in KEYS)
+
 
 class Plot(NamedTuple):
     """What happens, what is asked of it and how it is found out; texts still to be worded."""
 
     movers: list[Mover]
-    question: Sequence[str]
+    question: Texts
     right: str
-    wrong: list[str]
-    steps: list[tuple[Sequence[str], list[Op]]]
-    closing: Sequence[str]
+    wrong: list[str]  # of a choice
+    steps: list[tuple[Texts, Sequence[Op]]]
+    closing: Texts
     facts: dict[str, str]
 
 
@@ -156,7 +163,7 @@ class Motion:
             id="",
             task="motion",
             modality=Modality.VIDEO,
-            images=tuple(encode(p) for p in self._paint(rng, movers, line)),
+            images=tuple(encode(pixels) for pixels in self._paint(rng, movers, line)),
             question=say(rng, self.wording, plot.question, **facts),
             options=options,
             answer=answer,
@@ -168,84 +175,73 @@ class Motion:
         )
 
     def _race(self, rng: Random, ask: Ask, kind: Kind) -> Plot:
-        """How many ``times`` as far as the second the first figure goes is drawn first."""
-        number, measure = kind is Kind.NUMBER, _path if ask is Ask.PATH else _net
-        lead = 1.32 - 0.2 * self.difficulty + rng.uniform(0, 0.1)
+        """The first figure wins; how many ``times`` as far as the second it goes is drawn first."""
+        hard, number = self.difficulty, kind is Kind.NUMBER
+        measure, stops = (_path, KEYS) if ask is Ask.PATH else (_net, (0, FRAMES - 1))
+        lead = 1.32 - 0.2 * hard + rng.uniform(0, 0.1)
         times = rng.randint(15, 30) / 10 if number else lead
-        top = 1.0 if number else 1 / times  # of the first's way, what the others stay below
-        movers = self._runners(rng, measure, times, top)
+        best = min(self.width, self.height) * rng.uniform(0.6, 0.7)
+        # A trap: whoever turns back makes a short net move on a long path, so its path is set.
+        runs = [(ask is Ask.PATH and rng.random() < hard, best), (False, best / times)]
+        for _ in range(rng.randint(2, 2 + round(4 * hard))):
+            back, length = rng.random() < 0.6 * hard, rng.uniform(0.35, 0.96) * best
+            longer = 1.4 if back and ask is Ask.NET else 1.0
+            runs.append((back, length * longer / (1 if number else times)))
+
+        def propose(n: int, radius: float, shrink: float) -> Route:
+            shape = self._shape(rng, runs[n][0])
+            scale = runs[n][1] * shrink / (_path if runs[n][0] else measure)(shape)
+            middle = complex(rng.random() * self.width, rng.random() * self.height)
+            return [middle + scale * (spot - shape[8]) for spot in shape]
+
+        for movers in self._layouts(rng, len(runs), propose):
+            far, near = (measure(m.route) for m in movers[:2])
+            if abs(far / near - times) < 0.02:  # places are rounded
+                break
         asked = movers[: 2 if number else 4]
-        names, ways = [m.name for m in asked], [f"{measure(m.route):.1f}" for m in asked]
+        names = [m.name for m in asked]
         rng.shuffle(asked)  # gold must not begin with the answer
-        stops = KEYS if ask is Ask.PATH else (0, FRAMES - 1)
-        facts = {
-            **dict(zip(("thing", "base"), names, strict=False)),
-            **dict(zip(("far", "near"), ways, strict=False)),
-            "times": f"{times:g}",
-            "things": listed([m.name for m in asked]),
-            "frames": listed([str(k + 1) for k in stops]),
-        }
-        steps: list[tuple[Sequence[str], list[Op]]] = [
+        facts = {"thing": names[0], "base": names[1], "far": f"{far:.1f}", "near": f"{near:.1f}"}
+        facts |= {"times": f"{times:g}", "things": listed([m.name for m in asked])}
+        facts["frames"] = listed([str(k + 1) for k in stops])
+        steps: list[tuple[Texts, Sequence[Op]]] = [
             (ENDS, [m.box(frame) for frame in (0, FRAMES - 1) for m in asked]),
-            (TRACES, [line for m in asked for line in _trace(m, stops)]),
+            (STAGES, [line for m in asked for line in m.stages(stops)]),
         ]
         if number:
             return Plot(movers, TIMES, facts["times"], [], steps, RATIO, facts)
         return Plot(movers, FARTHEST, names[0], names[1:], steps, WINNER, facts)
 
-    def _runners(
-        self, rng: Random, measure: Callable[[Route], float], times: float, top: float
-    ) -> list[Mover]:
-        hard = self.difficulty
-        best = min(self.width, self.height) * rng.uniform(0.6, 0.7)
-        # A trap: whoever winds back makes a short net move on a long path, so its path is set.
-        runs = [(measure is _path and rng.random() < hard, best), (False, best / times)]
-        for _ in range(rng.randint(2, 2 + round(4 * hard))):
-            back, length = rng.random() < 0.6 * hard, best * top * rng.uniform(0.35, 0.96)
-            runs.append((back, length * (1.4 if back and measure is _net else 1)))
-
-        def propose(number: int, radius: float, shrink: float) -> Route:
-            back, length = runs[number]
-            shape = self._shape(rng, back)
-            scale = length * shrink / (_path if back else measure)(shape)
-            middle = complex(rng.random() * self.width, rng.random() * self.height)
-            return [middle + scale * (spot - shape[8]) for spot in shape]
-
-        for movers in self._layouts(rng, len(runs), propose):
-            first, second = (measure(m.route) for m in movers[:2])
-            if abs(first / second - times) < 0.02:  # places are rounded
-                break
-        return movers
-
     def _traffic(self, rng: Random, ask: Ask, line: Corners) -> Plot:
-        most = round(2 + 4 * self.difficulty)
+        """Figures about the line; those that count come first."""
+        most, trap = round(2 + 4 * self.difficulty), 0.6 * self.difficulty
         count = rng.randint(0, most)  # first, so that every answer is equally likely
-        # Whoever returns counts as one that crossed, and not as one that ended across.
-        ended, trap = ask is Ask.ENDED, 0.6 * self.difficulty
-        tricks = [Role.NEAR, Role.RETURN] if ended else [Role.NEAR]
-        roles = [Role.OVER if ended or rng.random() > trap else Role.RETURN for _ in range(count)]
-        for _ in range(rng.randint(most, most + 2) - count):
-            roles.append(rng.choice(tricks) if rng.random() < trap else Role.STAY)
-
-        def propose(number: int, radius: float, shrink: float) -> Route:
-            return self._by_line(rng, line, roles[number], radius, shrink)
-
-        movers = next(self._layouts(rng, len(roles), propose))
-        across = movers[:count]
-        boxes: list[Op] = [m.box(n) for m in across for n in (0, _far(m.route))]
-        steps: list[tuple[Sequence[str], list[Op]]] = [
+        roles = []  # whether it turns back, and whether it gets over the line
+        for n in range(rng.randint(most, most + 2)):
+            back, over = rng.random() < trap, n < count
+            if ask is Ask.ENDED:  # who returns does not count
+                back = back and not over
+                over = over or (back and rng.random() < 0.5)
+            roles.append((back, over))
+        movers = next(
+            self._layouts(
+                rng, len(roles), lambda n, *size: self._by_line(rng, line, *roles[n], *size)
+            )
+        )
+        counted = movers[:count]
+        facts = {"count": SMALL[count] if count else "zero", "things": ""}
+        steps: list[tuple[Texts, Sequence[Op]]] = [
             (SIDES, [Line(k, line, "dashed line") for k in (1, FRAMES)])
         ]
-        facts = {"count": SMALL[count] if count else "zero"}
-        if count:
-            steps.append((CROSSERS, boxes))
-            facts["things"] = listed([m.name for m in across])
+        if counted:
+            facts["things"] = listed([m.name for m in counted])
+            steps.append((CROSSERS, [m.box(k) for m in counted for k in (0, _far(m.route))]))
         wrong = near_numbers(rng, count, 3, low=0)
         return Plot(movers, COUNTS, str(count), wrong, steps, TALLIES, facts)
 
     def _layouts(self, rng: Random, count: int, propose: Propose) -> Iterator[list[Mover]]:
         """Figures of distinct kinds on proposed routes, inside and apart in key frames."""
-        side = min(self.width, self.height) * (0.085 - 0.02 * self.difficulty)
+        side = min(self.width, self.height) * (0.085 - 0.024 * self.difficulty)
         for attempt in range(100):
             shrink = 0.98**attempt  # ends by fitting: figures get smaller and go less far
             # The harder, the fewer colours and forms, and so the more figures that share one.
@@ -254,53 +250,50 @@ class Motion:
             movers: list[Mover] = []
             for number, kind in enumerate(rng.sample(list(product(colours, forms)), count)):
                 radius = round(max(5.0, side * rng.uniform(0.9, 1.15) * shrink), 1)
-                for _ in range(300):
+                for _ in range(100):
                     route = propose(number, radius, shrink)
-                    route = [complex(round(s.real, 1), round(s.imag, 1)) for s in route]
-                    mover = Mover(*kind, radius, route)
-                    if self._holds(mover) and all(_apart(mover, other) for other in movers):
-                        movers.append(mover)
-                        break
+                    if self._holds(route, radius + 2):
+                        spots = [complex(round(s.real, 1), round(s.imag, 1)) for s in route]
+                        mover = Mover(*kind, radius, spots)
+                        if all(mover.apart(other) for other in movers):
+                            movers.append(mover)
+                            break
                 else:
                     break
             if len(movers) == count:
                 yield movers
         raise ValueError(f"{count} figures do not fit on {self.width}×{self.height} px")
 
-    def _holds(self, mover: Mover) -> bool:
-        edge = mover.radius + 2
+    def _holds(self, route: Route, edge: float) -> bool:
         right, bottom = self.width - edge, self.height - edge
-        return bool(mover.route) and all(
-            edge <= s.real <= right and edge <= s.imag <= bottom for s in mover.route
-        )
+        inside = (edge <= s.real <= right and edge <= s.imag <= bottom for s in route)
+        return bool(route) and all(inside)
 
     def _by_line(
-        self, rng: Random, line: Corners, role: Role, radius: float, shrink: float
+        self, rng: Random, line: Corners, back: bool, over: bool, radius: float, shrink: float
     ) -> Route:
-        """A route of that role, wholly on one side of the line whenever the side matters."""
-        back = role in (Role.NEAR, Role.RETURN)
+        """A route wholly on one side of the line, or that starts, and if ``back`` ends, on one
+        side and is wholly ``over`` at its far point; empty if that did not work out."""
         shape, side = self._shape(rng, back), min(self.width, self.height) * shrink
         start, way = complex(*line[0]), complex(*line[1]) - complex(*line[0])
         home = (
             rng.choice((1j, -1j)) * way / abs(way)
         )  # a px away from the line, to the start's side
-        far, over = _far(shape), role in (Role.OVER, Role.RETURN)
-        reach = 1.0 if over else 0.6  # there is only half a picture to stay in
+        far, reach = _far(shape), 1.0 if over else 0.6  # there is only half a picture to stay in
         scale = reach * side * rng.uniform(0.4, 0.7) * (1.4 if back else 1) / _path(shape)
-        slant = rng.uniform(-1, 1) * (math.pi if role is Role.STAY else 1)  # to the line's normal
+        slant = rng.uniform(-1, 1) * (1 if back or over else math.pi)  # to the line's normal
         turn = -home * cmath.rect(scale, slant - cmath.phase(shape[far]))
         shape = [turn * spot for spot in shape]
         heights = [(spot / home).real for spot in shape]  # px, along home
         clear = 1.2 * radius + 2
         low = clear - min(heights)
-        high = low + (clear if role is Role.NEAR else 0.2 * side)
+        high = low + (clear if back else 0.2 * side)  # who turns back comes near
         if over:
-            low = clear - min(heights[0], heights[-1] if back else heights[0])
-            high = -clear - heights[far]
-        if high < low:
-            return []
+            low, high = clear - min(heights[0], heights[-back]), -clear - heights[far]
         middle = start + rng.random() * way + rng.uniform(low, high) * home
-        return [middle + spot - shape[8] + heights[8] * home for spot in shape]
+        return (
+            [middle + spot - shape[8] + heights[8] * home for spot in shape] if low < high else []
+        )
 
     def _shape(self, rng: Random, back: bool) -> Route:
         """A route from 0 in units of its own: a stretch, one with a pause, or out and back."""
@@ -332,7 +325,12 @@ class Motion:
     def _paint(self, rng: Random, movers: list[Mover], line: Corners | None) -> Iterator[Pixels]:
         ground = paper(rng, self.width, self.height)
         if line:
-            _dash(ground, line)
+            side, (x1, y1), (x2, y2) = min(self.width, self.height), *line
+            count = round(math.dist(*line) / (0.07 * side))
+            for n in range(count):
+                ends = [(n + part) / count for part in (0.2, 0.8)]
+                a, b = ((round(x1 + t * (x2 - x1)), round(y1 + t * (y2 - y1))) for t in ends)
+                cv2.line(ground, a, b, (70, 70, 70), max(1, round(side / 120)), cv2.LINE_AA)
         for frame in range(FRAMES):
             pixels = ground.copy()
             for mover in movers:
@@ -353,24 +351,3 @@ def _path(route: Route) -> float:
 def _far(route: Route) -> int:
     """The key frame (0-based) farthest from the start: the last, or where a figure turns back."""
     return max(KEYS, key=lambda frame: abs(route[frame] - route[0]))
-
-
-def _apart(a: Mover, b: Mover) -> bool:
-    reach = 1.1 * (a.radius + b.radius) + 1
-    return all(abs(a.route[k] - b.route[k]) > reach for k in KEYS)
-
-
-def _trace(mover: Mover, stops: Sequence[int]) -> list[Line]:
-    """Lines on the last frame from each stop to the next, none without a length."""
-    spots = [Point(round(mover.route[k].real), round(mover.route[k].imag)) for k in stops]
-    return [Line(FRAMES, (a, b), f"{mover.name} path") for a, b in pairwise(spots) if a != b]
-
-
-def _dash(pixels: Pixels, line: Corners) -> None:
-    (x1, y1), (x2, y2) = line
-    side = min(pixels.shape[:2])
-    count = round(math.dist(*line) / (0.07 * side))
-    for n in range(count):
-        ends = [(n + part) / count for part in (0.2, 0.8)]
-        first, last = ((round(x1 + t * (x2 - x1)), round(y1 + t * (y2 - y1))) for t in ends)
-        cv2.line(pixels, first, last, (70, 70, 70), max(1, round(side / 120)), cv2.LINE_AA)

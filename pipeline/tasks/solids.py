@@ -25,7 +25,6 @@ FORMS = {"sphere": (1.0, 2.0), "cube": (0.8, 1.6), "cylinder": (0.8, 1.8), "cone
 SIZES = {"small": 0.4, "large": 0.62}  # units; times a form's base radius and height
 AMBIENT = 0.55  # brightness of a face that the light does not reach
 FLOOR, BACKDROP = (206, 203, 196), (226, 231, 238)
-HORIZON = -0.03  # rise of a ray, per unit forward, from which on it shows the backdrop
 FLOOR_REACH = 8.0  # units from the middle to where the tiles have faded into the plain floor
 FONT = cv2.FontFace("sans")
 
@@ -273,26 +272,26 @@ def paint(shot: Shot, solids: Sequence[Solid], camera: Camera, ground: Array) ->
     """The picture of a shot: backdrop, floor, solids; samples averaged into pixels."""
     rows, columns = shot.owner.shape
     d, f, (cx, cy) = shot.detail, camera.focal, camera.centre
-    grain = ground.shape[0] / (2 * FLOOR_REACH)
-    lens = np.array([[f * d, 0, cx * d - 0.5], [0, f * d, cy * d - 0.5], [0, 0, 1]])
-    spread = np.array([[1, 0, -FLOOR_REACH], [0, 1, -FLOOR_REACH], [0, 0, 1]]) @ np.diag(
-        [1 / grain, 1 / grain, 1]
-    )
+    unit = 2 * FLOOR_REACH / ground.shape[0]
+    spread = np.array([[unit, 0, -FLOOR_REACH], [0, unit, -FLOOR_REACH], [0, 0, 1]])
     onto = np.stack([*camera.axes[:, :2].T, -camera.axes @ camera.eye], axis=1)
-    grey = cv2.warpPerspective(ground, lens @ onto @ spread, (columns, rows), borderValue=255)
-    tints = np.outer(np.arange(256) / 255, FLOOR).astype(np.uint8)[None]  # (1, 256, 3)
-    picture = np.asarray(cv2.LUT(cv2.merge([grey, grey, grey]), tints))
+    lens = np.array([[f * d, 0, cx * d - 0.5], [0, f * d, cy * d - 0.5], [0, 0, 1]])
+    bright = cv2.warpPerspective(ground, lens @ onto @ spread, (columns, rows), borderValue=255)
+    owner = shot.owner.astype(np.uint16)
+    np.copyto(bright, shot.bright, where=owner > 0)
     across = (np.arange(columns, dtype=np.float32) / d - cx) / f * camera.axes[0, 2]
     along = (np.arange(rows, dtype=np.float32) / d - cy) / f * camera.axes[1, 2]
-    if across.max() + along.max() > HORIZON - camera.axes[2, 2]:
-        picture[np.add.outer(along, across) > HORIZON - camera.axes[2, 2]] = BACKDROP
-    solid = np.flatnonzero(shot.owner)
-    colours = np.array([(0, 0, 0), *(COLOURS[s.colour] for s in solids)])
-    shades = np.multiply.outer(np.arange(256) / 255, colours).astype(np.uint8)
-    picture.reshape(-1, 3)[solid] = shades[shot.bright.ravel()[solid], shot.owner.ravel()[solid]]
+    horizon = -0.03 - camera.axes[2, 2]  # a ray that rises more than this shows the backdrop
+    if across.max() + along.max() > horizon:
+        owner[(np.add.outer(along, across) > horizon) & (owner == 0)] = len(solids) + 1
+        bright[owner == len(solids) + 1] = 255
+    colours = np.array([FLOOR, *(COLOURS[s.colour] for s in solids), BACKDROP])
+    shades = np.multiply.outer(colours, np.arange(256) / 255).astype(np.uint8)
+    picture = shades.transpose(0, 2, 1).reshape(-1, 3).take(owner * 256 + bright, axis=0)
     if d > 1:
-        picture = cv2.resize(picture, (columns // d, rows // d), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(picture, dtype=np.uint8)
+        size = columns // d, rows // d
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return picture
 
 
 def tag(pixels: Pixels, shot: Shot, texts: Mapping[int, str]) -> Shot:
@@ -302,15 +301,15 @@ def tag(pixels: Pixels, shot: Shot, texts: Mapping[int, str]) -> Shot:
     """
     tall, wide = pixels.shape[:2]
     height = min(24, max(9, min(tall, wide) // 22))
-    owner, free = shot.owner.copy(), shot.owner[:: shot.detail, :: shot.detail].astype(np.int32)
+    owner, d = shot.owner.copy(), shot.detail
+    cover = (owner[::d, ::d] > 0).astype(np.int32)
     pins = {solid: _pin(shot, solid) for solid in texts}
-    cover = (free > 0).astype(np.int32)
     places: dict[int, tuple[int, int, int, int]] = {}
     for solid, text in texts.items():
         _, _, width, _ = cv2.getTextSize((wide, tall), text, (0, 0), FONT, height, 700)
         x1, y1, x2, y2 = _place(cover, shot.box(solid), (width + height // 2, height + 2))
         cover[y1:y2, x1:x2] = 50  # another tag must not lie here
-        owner[y1 * shot.detail : y2 * shot.detail, x1 * shot.detail : x2 * shot.detail] = 0
+        owner[y1 * d : y2 * d, x1 * d : x2 * d] = 0
         places[solid] = x1, y1, x2, y2
     thick = max(1, height // 9)
     for solid, (x1, y1, x2, y2) in places.items():

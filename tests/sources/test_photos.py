@@ -323,8 +323,8 @@ def test_every_letter_is_as_often_right(sampled: list[Sampled]) -> None:
 
 
 def test_each_split_can_give_hundreds_of_scenes(sampled: list[Sampled]) -> None:
-    """Windows are drawn pixel by pixel, so that 300 samples are 300 scenes, give or take a few,
-    even when a change of tone alone does not count."""
+    """Windows are drawn pixel by pixel, so that nearly every sample is a scene of its own, even
+    when a change of tone alone does not count: of 2000 samples of a split, 1939 to 1999 were."""
     for split in SPLITS:
         bare = {json.dumps({**facts, "tone": None}) for name, _, facts in sampled if name == split}
         assert len(bare) >= 0.98 * EACH

@@ -1,0 +1,42 @@
+# Every target sets up what it needs by itself: the environment lives in .venv.
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)
+
+.PHONY: demo test test-slow lint ui picture lock clean
+
+demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
+	$(BIN)/drawloop build mini
+	$(BIN)/drawloop status mini
+	$(BIN)/drawloop try mini -n 1
+	@echo; echo "Parquet to train on: the *_export folders above, under $${DRAWLOOP_DATA:-./data}."
+
+test: lint  ## everything but what takes minutes
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.ready
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000
+	$(BIN)/dagster dev -w workspace.yaml
+
+picture: $(VENV)/.ready  ## the README's picture
+	$(BIN)/python docs/picture.py
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+lock: $(VENV)/.ready  ## the newest versions that pyproject.toml allows
+	$(BIN)/pip install --quiet --upgrade -e ".[dev]" hatchling editables
+	$(BIN)/pip freeze --exclude-editable > requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,219 @@
+"""``drawloop``: thin doors to what Dagster and the pipeline do."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.store import Store, StoreError
+from pipeline.teachers import NoBackend
+from pipeline.versions import VersionError, load, names
+
+HOME = Path(__file__).parent.parent
+
+
+def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """What a user can mend is one line and exit code 2; our own faults keep their traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from pipeline.problems import NotEnough
+
+        try:
+            command(*args, **kwargs)
+        except (VersionError, StoreError, NoBackend, NotEnough) as error:
+            click.echo(f"drawloop: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+@click.group()
+def main() -> None:
+    """Data for models that think by drawing: list, plan, try, build, status, prune."""
+
+
+@main.command("list")
+@plain_errors
+def list_versions() -> None:
+    """The dataset versions, and what each is made of."""
+    for name in names():
+        version = load(name)
+        mix = ", ".join([*version.problems.tasks, *version.problems.sources])
+        click.echo(f"{name}: {sum(version.problems.splits.values()):,} problems ({mix})")
+        click.echo(f"    {version.description}")
+
+
+@main.command()
+@click.argument("version")
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+@plain_errors
+def plan(version: str, as_json: bool) -> None:
+    """What VERSION will take: problems, trajectories, tokens, pictures, storage. Runs nothing big."""
+    from pipeline.plan import plan as planned
+
+    chosen = load(version)
+    lines = list(planned(chosen))
+    if as_json:
+        click.echo(json.dumps([asdict(line) for line in lines], indent=1))
+        return
+    head = ("stage", "policy", "problems", "trajectories", "model tokens", "context tokens", "pictures", "storage")
+    body = [
+        (
+            line.stage, line.policy, f"{line.problems:,}", f"{line.trajectories:,}",
+            f"{line.model_tokens:,}", f"{line.context_tokens:,}", f"{line.pictures:,}",
+            _size(line.bytes),
+        )
+        for line in lines
+    ]  # fmt: skip
+    click.echo(f"{chosen.name}: {chosen.description}\n")
+    _table(head, body)
+    total = sum(line.bytes for line in lines)
+    click.echo(f"\nExports embed the pictures again: at most another {_size(total)}.")
+    click.echo("Tokens and sizes are estimates from a few measured samples of each stage.")
+    if missing := sorted({line.policy for line in lines if not line.runnable}):
+        click.echo(f"No backend here runs {', '.join(missing)}: this version can be planned only.")
+
+
+@main.command("try")
+@click.argument("version")
+@click.option("-n", "count", default=5, show_default=True, help="Problems for each stage.")
+@plain_errors
+def try_version(version: str, count: int) -> None:
+    """A few problems of VERSION through every stage, with pictures to look at."""
+    from assets.trial import trial
+
+    folder = Path(Store.at().root) / "try" / version
+    for line in trial(load(version), count, folder):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("versions", nargs=-1, required=True)
+@plain_errors
+def build(versions: tuple[str, ...]) -> None:
+    """Materializes the sets and exports of one VERSION after another, in this process."""
+    chosen = [load(name) for name in versions]
+    _dagster_home()
+    import dagster as dg
+
+    from assets.definitions import defs
+
+    job = defs.resolve_job_def("sets")
+    quiet = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+    with dg.DagsterInstance.get() as instance:
+        for version in chosen:
+            result = job.execute_in_process(
+                partition_key=version.name, instance=instance, run_config=quiet, raise_on_error=False
+            )
+            if not result.success:
+                click.echo(f"drawloop: building {version.name} failed: {_failures(result)}", err=True)
+                sys.exit(1)
+
+
+def _failures(result: Any) -> str:
+    """The steps that failed and why, without what Dagster wraps around it."""
+    causes = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            said = error.message.strip() if error else "a check failed"
+            causes.append(f"{event.step_key}: {said}")
+    blocked = [
+        f"{e.asset_key.to_user_string()}: check {e.check_name} failed: {e.metadata['finding'].text}"
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    ]
+    return "; ".join([*causes, *blocked])
+
+
+def _dagster_home() -> None:
+    """Runs appear in the UI: DAGSTER_HOME, or else this project's folder, keeps them."""
+    os.environ.setdefault("DAGSTER_HOME", str(HOME))
+
+
+@main.command()
+@click.argument("versions", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+@plain_errors
+def status(versions: tuple[str, ...], as_json: bool) -> None:
+    """What is in the store of the given VERSIONS (all, if none is given), and where."""
+    from assets.build import find
+    from assets.graph import NODES
+    from assets.report import line
+
+    store = Store.at()
+    facts: list[dict[str, Any]] = []
+    for name in versions or names():
+        version = load(name)
+        found = {asset: find(asset, version, store) for asset in NODES}
+        facts += [
+            {"version": name, **(asdict(line(built)) if built else {"asset": asset, "path": None})}
+            for asset, built in found.items()
+        ]
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for name in versions or names():
+        click.echo(f"{name}, in {store.root}:\n")
+        body = [_status_row(f, store.root) for f in facts if f["version"] == name]
+        _table(("asset", "rows in", "kept", "bytes", "where", "dropped by reason"), body)
+        click.echo("")
+
+
+def _status_row(facts: dict[str, Any], root: str) -> tuple[str, ...]:
+    if facts["path"] is None:
+        return (facts["asset"], "–", "–", "–", "not built", "")
+    dropped = ", ".join(f"{reason} {count}" for reason, count in facts["dropped"].items())
+    came_in = facts["kept"] + sum(facts["dropped"].values())
+    where = facts["path"].removeprefix(root + "/")
+    size = _size(facts["bytes"])
+    return (facts["asset"], str(came_in), str(facts["kept"]), size, where, dropped)
+
+
+@main.command()
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@plain_errors
+def prune(yes: bool) -> None:
+    """Deletes what no version file leads to any more, and what killed runs left behind."""
+    from assets.prune import stale
+
+    store = Store.at()
+    found = list(stale(store))
+    if not found:
+        click.echo("Nothing to prune.")
+        return
+    for path, size in found:
+        click.echo(f"{_size(size):>10}  {path}")
+    total = _size(sum(size for _, size in found))
+    if yes or click.confirm(f"Delete these {len(found)} folders ({total})?"):
+        for path, _ in found:
+            store.files.delete_dir(path)
+        click.echo(f"Deleted {len(found)} folders, {total}.")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> None:
+    """Columns as wide as their widest cell; numbers to the right."""
+    widths = [max(len(row[n]) for row in (head, *body)) for n in range(len(head))]
+    for row in (head, tuple("-" * width for width in widths), *body):
+        cells = [
+            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())

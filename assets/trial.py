@@ -1,0 +1,80 @@
+"""A few problems through every stage, in memory: what `drawloop try` shows before a big run."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from pipeline import curate, figures, problems, teachers
+from pipeline.images import png
+from pipeline.rollout import rollout
+from pipeline.types import Failure, Problem, Trajectory
+from pipeline.versions import Stage, Version
+
+
+def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
+    """Lines to print; the pictures of each trajectory go into ``folder``.
+
+    Raises:
+        NoBackend: if the version names a policy that cannot be run here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    filters = version.filters
+    stages = (
+        ("teacher", "cold", curate.cold_filters(filters.cold.min_turns)),
+        ("cold_model", "reflective", curate.reflective_filters(filters.reflective.rule)),
+        ("reflective_model", "rl", []),
+    )
+    for name, split, chosen in stages:
+        stage: Stage = getattr(version, name)
+        yield f"\n== {name} ({stage.policy.kind}) on {split} problems"
+        asked = [problems.make(order) for order in islice(problems.orders(version, split), count)]
+        samples = stage.sampling.samples if split == "rl" else 1
+        told, failures = asyncio.run(_sampled(version, stage, asked, samples))
+        yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
+        graded = list(curate.grade(asked, told, version.rules, version.limits.repeats))
+        for row, verdict in curate.sift(graded, chosen):
+            if row.trajectory.sample == 0:
+                yield from _told(row, verdict, split, folder)
+        if split == "rl":
+            for passed in curate.pass_rates(graded):
+                keep, reason, _ = curate.learnable(passed)
+                yield f"   {passed.problem.id}: solved {passed.solved} of {passed.samples}: {_said(keep, reason)}"
+
+
+def _told(
+    row: curate.Graded, verdict: curate.Verdict, split: str, folder: Path
+) -> Iterator[str]:
+    problem, trajectory = row.problem, row.trajectory
+    path = folder / f"{problem.id}.png"
+    path.write_bytes(png(figures.story(problem, trajectory, row.state)))
+    options = " ".join(f"{chr(65 + n)}. {option}" for n, option in enumerate(problem.options))
+    yield f"\n   {problem.id}: {problem.question} {options}"
+    for number, turn in enumerate(trajectory.turns, start=1):
+        yield f"   {number:>2}. " + turn.text.replace("\n", "\n       ")[:700]
+    score = row.score
+    drawn = "unknown" if score.draw is None else f"{score.draw:.2f}"
+    yield (
+        f"   → {trajectory.stop}, truth {problem.answer}: S {score.total:g} (correct {score.correct:g}, "
+        f"format {score.format:g}, drawing {drawn}); reflection: paper {row.reflection.paper}, "
+        f"strict {row.reflection.strict}"
+    )
+    if split != "rl":
+        yield f"   → {_said(verdict.keep, verdict.reason)} {verdict.detail}".rstrip()
+    yield f"   → {path}"
+
+
+def _said(keep: bool, reason: str) -> str:
+    return "kept" if keep else f"dropped: {reason}"
+
+
+async def _sampled(
+    version: Version, stage: Stage, asked: list[Problem], samples: int
+) -> tuple[list[Trajectory], list[Failure]]:
+    policy = teachers.policy(stage, version)
+    runs = rollout(policy, asked, samples, version.limits, version.wire)
+    done = [run async for run in runs]
+    return (
+        [run for run in done if isinstance(run, Trajectory)],
+        [run for run in done if isinstance(run, Failure)],
+    )

@@ -1,0 +1,113 @@
+"""What a version will cost, from a handful of measured samples, before anything is run.
+
+Lengths are measured on the version's own problems: by rolling out its oracle where it has one, else
+on the gold solution with one corrected step more, which is what a model that reflects once writes.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from pipeline import problems, rollout, skills, teachers, tokens
+from pipeline.types import Problem, State, Trajectory
+from pipeline.versions import Stage, Version
+
+MEASURED = 12  # problems of a split
+TRAJECTORY_BYTES = 0.17  # of a trajectory's text that parquet keeps: measured on mini, with zstd
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """Expected sizes of one stage; tokens of a trajectory's whole context are counted once, as with
+    prefix caching."""
+
+    stage: str
+    split: str
+    policy: str
+    problems: int
+    trajectories: int
+    model_tokens: int  # written by the model
+    context_tokens: int  # read by it: prompts, pictures and observations
+    pictures: int  # inputs and observations
+    bytes: int  # problems and trajectories in the store
+    runnable: bool  # by a backend that is here
+
+
+STAGES = (("skills", None), ("cold", "teacher"), ("reflective", "cold_model"), ("rl", "reflective_model"))
+
+
+def plan(version: Version) -> Iterator[StagePlan]:
+    """One line for each stage, then one for the evaluation problems."""
+    for split, name in STAGES:
+        yield _planned(version, split, name)
+    yield _planned(version, "evaluation", None)
+
+
+def _planned(version: Version, split: str, name: str | None) -> StagePlan:
+    stage: Stage | None = getattr(version, name) if name else None
+    wanted = version.problems.splits[split]  # type: ignore[index]
+    count = wanted * (stage.sampling.samples if stage else 1 if split == "skills" else 0)
+    asked = [problems.make(order) for order in islice(problems.orders(version, split), MEASURED)]
+    states = _measured(version, stage, asked)
+    n = len(states)
+    written = sum(tokens.of_text(turn.text) for state in states for turn in state.turns)
+    whole = sum(_context(version, state) for state in states)
+    drawn = sum(len(state.views) for state in states)
+    png = sum(len(image.png) for problem in asked for image in problem.images) / len(asked)
+    text = sum(len(turn.text) for state in states for turn in state.turns) * TRAJECTORY_BYTES
+    return StagePlan(
+        stage=name or split,
+        split=split,
+        policy=_named(stage),
+        problems=wanted,
+        trajectories=count,
+        model_tokens=round(count * written / n),
+        context_tokens=round(count * (whole - written) / n),
+        pictures=round(count * drawn / n) if count else 0,
+        bytes=round(wanted * png + count * text / n),
+        runnable=stage is None or stage.policy.kind in teachers.TEACHERS,
+    )
+
+
+def _named(stage: Stage | None) -> str:
+    if stage is None:
+        return "gold"
+    return getattr(stage.policy, "model", stage.policy.kind)
+
+
+def _context(version: Version, state: State) -> int:
+    return tokens.estimate(state, version.wire, version.limits.turns(state.problem))
+
+
+def _measured(version: Version, stage: Stage | None, asked: list[Problem]) -> list[State]:
+    """What a few trajectories came to."""
+    if stage is not None and stage.policy.kind == "oracle":
+        return [rollout.retrace(p, t) for p, t in asyncio.run(_rolled_out(version, stage, asked))]
+    limits = replace(version.limits, max_context=10**9)
+    states = []
+    for problem in asked:
+        told = skills.gold(problem, limits, version.wire)
+        state = rollout.retrace(problem, told)
+        states.append(_corrected_once(state) if stage else state)
+    return states
+
+
+def _corrected_once(state: State) -> State:
+    """The same state with its first drawing turn, and what it drew, counted twice."""
+    added = state.views[len(state.problem.images) :][: state.observed[0]]
+    return replace(
+        state,
+        turns=(state.turns[0], *state.turns),
+        views=(*state.views, *added),
+        observed=(state.observed[0], *state.observed),
+    )
+
+
+async def _rolled_out(
+    version: Version, stage: Stage, asked: list[Problem]
+) -> list[tuple[Problem, Trajectory]]:
+    policy = teachers.policy(stage, version)
+    runs = rollout.rollout(policy, asked, 1, version.limits, version.wire)
+    by_id = {problem.id: problem for problem in asked}
+    return [(by_id[r.problem_id], r) async for r in runs if isinstance(r, Trajectory)]
