@@ -30,9 +30,15 @@ Check = Callable[[Built], Finding]
 
 def nothing_lost(built: Built) -> Finding:
     """Every row that came in is kept or dropped with a reason: in = kept + Σ dropped."""
-    tables = {name: sum(1 for _ in built.rows(name, _thinnest(built, name))) for name in _tables(built)}
+    tables = {
+        name: sum(1 for _ in built.rows(name, _thinnest(built, name))) for name in _tables(built)
+    }
     kept = sum(count for name, count in tables.items() if name != REJECTS)
-    reasons = Counter(row["reason"] for row in built.rows(REJECTS, ["reason"])) if REJECTS in tables else Counter[str]()
+    reasons = (
+        Counter(row["reason"] for row in built.rows(REJECTS, ["reason"]))
+        if REJECTS in tables
+        else Counter[str]()
+    )
     counted = {name: n for name, n in built.manifest.facts["yield"].items() if name != "kept"}
     came_in = _came_in(built)
     passed = (
@@ -41,7 +47,9 @@ def nothing_lost(built: Built) -> Finding:
         and tables == dict(built.manifest.tables)
         and not any(reason in (None, "") for reason in reasons)
     )
-    return Finding(passed, f"{came_in} in = {kept} kept + {reasons.total()} dropped {dict(reasons)}")
+    return Finding(
+        passed, f"{came_in} in = {kept} kept + {reasons.total()} dropped {dict(reasons)}"
+    )
 
 
 def _tables(built: Built) -> list[str]:
@@ -61,7 +69,9 @@ def _came_in(built: Built) -> int:
     if node.tables == "model":
         return 1
     if node.tables == "trajectories":
-        stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[node.split]
+        stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[
+            node.split
+        ]
         samples: int = getattr(built.version, stage).sampling.samples
         return inputs.count("problems", node.split) * samples
     if asset in ("drawing_skills", "rl_problems"):

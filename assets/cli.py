@@ -63,7 +63,16 @@ def plan(version: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=1))
         return
-    head = ("stage", "policy", "problems", "trajectories", "model tokens", "context tokens", "pictures", "storage")
+    head = (
+        "stage",
+        "policy",
+        "problems",
+        "trajectories",
+        "model tokens",
+        "context tokens",
+        "pictures",
+        "storage",
+    )
     body = [
         (
             line.stage, line.policy, f"{line.problems:,}", f"{line.trajectories:,}",
@@ -110,10 +119,15 @@ def build(versions: tuple[str, ...]) -> None:
     with dg.DagsterInstance.get() as instance:
         for version in chosen:
             result = job.execute_in_process(
-                partition_key=version.name, instance=instance, run_config=quiet, raise_on_error=False
+                partition_key=version.name,
+                instance=instance,
+                run_config=quiet,
+                raise_on_error=False,
             )
             if not result.success:
-                click.echo(f"drawloop: building {version.name} failed: {_failures(result)}", err=True)
+                click.echo(
+                    f"drawloop: building {version.name} failed: {_failures(result)}", err=True
+                )
                 sys.exit(1)
 
 

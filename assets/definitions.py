@@ -12,7 +12,11 @@ from pipeline.store import Store
 from pipeline.versions import load, names
 
 VERSIONS = dg.StaticPartitionsDefinition(names())
-KINDS = {"model": {"python"}, "export": {"parquet", "huggingface"}, "rl_export": {"parquet", "huggingface"}}
+KINDS = {
+    "model": {"python"},
+    "export": {"parquet", "huggingface"},
+    "rl_export": {"parquet", "huggingface"},
+}
 
 
 def asset_of(name: str, node: Node) -> dg.AssetsDefinition:

@@ -126,9 +126,7 @@ def _asked(built: Built) -> Iterator[Problem]:
     return map(rows.problem, islice(built.rows("cold"), SHOWN))
 
 
-def examples(
-    built: Built, table: str, count: int
-) -> Iterator[tuple[Problem, Trajectory, State]]:
+def examples(built: Built, table: str, count: int) -> Iterator[tuple[Problem, Trajectory, State]]:
     """Trajectories with their pictures, the first of each problem, so that every task appears."""
     told = map(rows.trajectory, built.rows(table, rows.TRAJECTORY.names))
     asked = built.inputs.problems(NODES[built.asset].split, pictures=True)

@@ -42,9 +42,7 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
                 yield f"   {passed.problem.id}: solved {passed.solved} of {passed.samples}: {_said(keep, reason)}"
 
 
-def _told(
-    row: curate.Graded, verdict: curate.Verdict, split: str, folder: Path
-) -> Iterator[str]:
+def _told(row: curate.Graded, verdict: curate.Verdict, split: str, folder: Path) -> Iterator[str]:
     problem, trajectory = row.problem, row.trajectory
     path = folder / f"{problem.id}.png"
     path.write_bytes(png(figures.story(problem, trajectory, row.state)))

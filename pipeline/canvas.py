@@ -33,7 +33,9 @@ from pipeline.types import (
 
 RENDERER = "1"  # part of every observation's identity: raise it when a pixel changes
 
-LINE_REACH = 0.15  # of the diagonal: mean end distance under which two lines are about the same thing
+LINE_REACH = (
+    0.15  # of the diagonal: mean end distance under which two lines are about the same thing
+)
 CONTINUES = 0.02  # of the diagonal: a line that starts this near another's end goes on from it
 
 # Apart in hue and in lightness, so that neighbours can be told apart on any background.
@@ -72,7 +74,9 @@ def overlap(later: Op, earlier: Op, size: Size) -> float:
         diagonal = geometry.diagonal(size)
         if geometry.distance(later.p[0], earlier.p[1]) <= CONTINUES * diagonal:
             return 0.0
-        return max(0.0, 1 - geometry.mean_end_distance(later.p, earlier.p) / (LINE_REACH * diagonal))
+        return max(
+            0.0, 1 - geometry.mean_end_distance(later.p, earlier.p) / (LINE_REACH * diagonal)
+        )
     return geometry.iou(_with_area(later), _with_area(earlier))
 
 
@@ -226,4 +230,7 @@ def _shown(label: str, size: Size, height: int) -> tuple[str, int]:
         room = size.width - 4
         if left + width <= room or len(text) == 1:
             return text, left + width
-        text = text[: max(1, min(len(text) - 2, len(text) * room // (left + width) - 1))].rstrip("…") + "…"
+        text = (
+            text[: max(1, min(len(text) - 2, len(text) * room // (left + width) - 1))].rstrip("…")
+            + "…"
+        )

@@ -48,7 +48,10 @@ class Unmatched(ValueError):
 
 
 def grade(
-    problems: Iterable[Problem], trajectories: Iterable[Trajectory], rules: Rules, repeats: Tolerance
+    problems: Iterable[Problem],
+    trajectories: Iterable[Trajectory],
+    rules: Rules,
+    repeats: Tolerance,
 ) -> Iterator[Graded]:
     """Joins trajectories to their problems, which lie in the same order, and scores them."""
     for problem, trajectory in along(problems, trajectories):
@@ -166,7 +169,10 @@ def on_grid(row: Graded) -> Verdict:
 
 
 def _farthest(line: Line, grid: Grid) -> float:
-    """The largest distance, in cells, from a line to the centre of a cell that it visits."""
+    """The largest distance, in cells, from a line to the centre of a cell that it visits.
+
+    Infinite for a line that leaves the grid.
+    """
     (x1, y1), (x2, y2) = line.p
     length = geometry.distance(*line.p)
     points = max(2, int(4 * length / grid.cell) + 1)  # four a cell: none is stepped over by far
@@ -179,6 +185,8 @@ def _farthest(line: Line, grid: Grid) -> float:
                 int((y1 + t * (y2 - y1) - grid.top) // grid.cell),
             )
         )
+    if any(not (0 <= c < grid.columns and 0 <= r < grid.rows) for c, r in visited):
+        return float("inf")
     return max(
         geometry.distance_to_segment(
             grid.left + (column + 0.5) * grid.cell, grid.top + (row + 0.5) * grid.cell, line.p

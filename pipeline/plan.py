@@ -34,7 +34,12 @@ class StagePlan:
     runnable: bool  # by a backend that is here
 
 
-STAGES = (("skills", None), ("cold", "teacher"), ("reflective", "cold_model"), ("rl", "reflective_model"))
+STAGES = (
+    ("skills", None),
+    ("cold", "teacher"),
+    ("reflective", "cold_model"),
+    ("rl", "reflective_model"),
+)
 
 
 def plan(version: Version) -> Iterator[StagePlan]:

@@ -365,7 +365,9 @@ def _op(row: Any, lenient: list[str]) -> Op:
         lenient.append("keys")
     box = "bbox_2d" in row
     if box == ("start_point_2d" in row or "end_point_2d" in row):
-        raise _Malformed("an op with neither bbox_2d nor start and end" if not box else "an op that is both")
+        raise _Malformed(
+            "an op with neither bbox_2d nor start and end" if not box else "an op that is both"
+        )
     if box:
         x1, y1, x2, y2 = _numbers(row, "bbox_2d", 4, lenient)
         if x1 > x2 or y1 > y2:
@@ -392,5 +394,3 @@ def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> l
 
 def _brief(value: Any) -> str:
     return json.dumps(value)[:40]
-
-

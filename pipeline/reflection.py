@@ -20,7 +20,9 @@ SAME_END = 0.02  # of the diagonal: up to here the end of a line counts as not m
 class Correction(StrEnum):
     REFINE = "refine"  # supersedes an op of its own type, moved by more than the tolerance
     RETYPE = "retype"  # supersedes an op of the other type
-    RELOCATE = "relocate"  # overlaps nothing, but its label names one object, drawn elsewhere before
+    RELOCATE = (
+        "relocate"  # overlaps nothing, but its label names one object, drawn elsewhere before
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def reflect(problem: Problem, state: State, repeats: Tolerance = Tolerance()) ->
     return Reflection(
         paper=_paper(drawn, repeats),
         strict=bool(moved),
-        corrections=tuple(sorted(corrections, key=lambda c: (c.later_step, c.earlier_step, c.label))),
+        corrections=tuple(
+            sorted(corrections, key=lambda c: (c.later_step, c.earlier_step, c.label))
+        ),
     )
 
 

@@ -89,7 +89,9 @@ def mean_relative_accuracy(given: Fraction, truth: Fraction) -> float:
 
 # A lone letter, perhaps in brackets; one with a separator after it, and whatever follows.
 _LONE = re.compile(r"[\(\[\{]?\s*([A-Za-z])\s*[\)\]\}]?\s*[.:,)]?")
-_LED = re.compile(r"(?:[\(\[\{]\s*([A-Za-z])\s*[\)\]\}]|([A-Za-z])\s*[.:)])\s*[.:,]?\s*(.*)", re.DOTALL)
+_LED = re.compile(
+    r"(?:[\(\[\{]\s*([A-Za-z])\s*[\)\]\}]|([A-Za-z])\s*[.:)])\s*[.:,]?\s*(.*)", re.DOTALL
+)
 
 
 def letter(text: str, options: Sequence[str]) -> str | None:
@@ -177,7 +179,11 @@ def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
         return None
     marks = list(live)
     pairs = sorted(
-        ((_match(mark, op, problem), m, t) for m, mark in enumerate(marks) for t, op in enumerate(truth)),
+        (
+            (_match(mark, op, problem), m, t)
+            for m, mark in enumerate(marks)
+            for t, op in enumerate(truth)
+        ),
         key=lambda pair: (-pair[0], pair[1], pair[2]),
     )
     used_marks: set[int] = set()

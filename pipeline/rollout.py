@@ -194,7 +194,9 @@ async def rollout(
                 task.cancel()
 
 
-async def _one(policy: Policy, state: State, limits: Limits, family: Family) -> Trajectory | Failure:
+async def _one(
+    policy: Policy, state: State, limits: Limits, family: Family
+) -> Trajectory | Failure:
     now: State | Trajectory = state
     while isinstance(now, State):
         try:

@@ -3,7 +3,9 @@
 from pipeline.protocol import Family, Picture, render
 from pipeline.types import Size, State
 
-BYTES_PER_TOKEN = 3.0  # of English and JSON in UTF-8; the tokenizers of the Qwen family give 2.5 to 4.5
+BYTES_PER_TOKEN = (
+    3.0  # of English and JSON in UTF-8; the tokenizers of the Qwen family give 2.5 to 4.5
+)
 FRAME = 6  # tokens around a message and around a picture
 
 

@@ -31,9 +31,7 @@ class TaskType(Protocol):
 
     VERSION: str
 
-    def __call__(
-        self, *, width: int, height: int, difficulty: float, wording: Wording
-    ) -> Task: ...
+    def __call__(self, *, width: int, height: int, difficulty: float, wording: Wording) -> Task: ...
 
 
 def _task(module: str, name: str) -> Callable[[], TaskType]:

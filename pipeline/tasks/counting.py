@@ -65,7 +65,11 @@ class Counting:
         for figure in figures:
             fill(pixels, _points(figure), COLOURS[figure.colour])
         marks = [
-            Box(1, geometry.clip_box(bounding_box(_points(f)), Size(self.width, self.height)), f"{f.colour} {f.form}")
+            Box(
+                1,
+                geometry.clip_box(bounding_box(_points(f)), Size(self.width, self.height)),
+                f"{f.colour} {f.form}",
+            )
             for f in figures
         ]
         thing = f"{colour} {form}"
@@ -106,7 +110,9 @@ class Counting:
         figures: list[Figure] = []
         for kind in kinds:
             for attempt in range(400):
-                shrink = 0.995**attempt  # ends by fitting: the picture fills up, figures get smaller
+                shrink = (
+                    0.995**attempt
+                )  # ends by fitting: the picture fills up, figures get smaller
                 r = max(5.0, radius * rng.uniform(0.75, 1.25) * shrink)
                 turn = rng.uniform(-0.25, 0.25) if kind[1] != "circle" else 0.0
                 x = rng.uniform(r + 1, self.width - r - 2)
@@ -130,7 +136,9 @@ class Counting:
         colours = [c for c in COLOURS if c != colour]
         forms = [f for f in FIGURES if f != form]
         if rng.random() < 0.3 + 0.7 * self.difficulty:
-            return (colour, rng.choice(forms)) if rng.random() < 0.5 else (rng.choice(colours), form)
+            return (
+                (colour, rng.choice(forms)) if rng.random() < 0.5 else (rng.choice(colours), form)
+            )
         return rng.choice(colours), rng.choice(forms)
 
 

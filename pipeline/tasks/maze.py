@@ -180,7 +180,12 @@ def _carve(rng: Random, grid: Grid, winding: float) -> Passages:
 
 def _neighbours(cell: Cell, grid: Grid) -> list[Cell]:
     column, row = cell
-    around = (Cell(column + 1, row), Cell(column, row + 1), Cell(column - 1, row), Cell(column, row - 1))
+    around = (
+        Cell(column + 1, row),
+        Cell(column, row + 1),
+        Cell(column - 1, row),
+        Cell(column, row - 1),
+    )
     return [c for c in around if 0 <= c.column < grid.columns and 0 <= c.row < grid.rows]
 
 

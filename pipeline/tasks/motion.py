@@ -1,8 +1,8 @@
 """Motion: figures move through 16 frames; which went farthest, or how many crossed a line.
 
-Difficulty turns the number and likeness of figures, the bends, pauses and turns back of their ways,
-how close the race is, and how many come near the line or cross it and return. In the key frames,
-which are the ones that gold marks, no figure touches another.
+Difficulty turns the number and likeness of figures, their bends, pauses and turns back, how close
+the race is, and how many only come near the line or return. In the key frames, which are those
+that gold marks, no figure touches another.
 """
 
 import cmath
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import pairwise, product
 from random import Random
 from typing import ClassVar, NamedTuple
@@ -25,19 +26,18 @@ from pipeline.tasks.shapes import COLOURS, FIGURES, bounding_box, fill, outline,
 from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Step
 
 FRAMES = 16
-KEYS = (0, 5, 10, 15)  # 0-based; a figure that turns back does so in one of the middle two
+ENDS = (0, FRAMES - 1)  # 0-based, as all frames up to the ops
+KEYS = (0, 5, 10, 15)  # a figure that turns back does so in one of the middle two
 
 Route = Sequence[complex]  # a figure's centre in each frame, px, x + iy
 Propose = Callable[[int, float, float], Route]  # of a figure's number, its radius and a shrinkage
-Texts = Sequence[str]
+Roles = Sequence[tuple[bool, bool]]  # of each figure, whether it turns back and gets over
+Steps = list[tuple[Sequence[str], Sequence[Op]]]  # phrasings of a thought, and what it draws
 
 Ask = StrEnum("Ask", ["NET", "PATH", "ENDED", "CROSSED"])
 
 TERMS = {
-    Ask.NET: (
-        "from where it started to where it ended",
-        "straight from its first place to its last",
-    ),
+    Ask.NET: ("from where it started to where it ended", "from its start straight to its end"),
     Ask.PATH: ("along its whole path", "along its path, every bend and turn back included"),
     Ask.ENDED: (
         "end on the other side of the dashed line from where they started",
@@ -53,10 +53,12 @@ FARTHEST = (
     "Which figure moved farthest, measured {term}?",
     "One figure moved farther than all others {term}. Which one?",
     "Compare how far each figure moved {term}. Which moved farthest?",
+    "Which figure covered the greatest distance {term}?",
 )
 TIMES = (
     "To one decimal, how many times as far as the {base} did the {thing} move, each {term}?",
     "To one decimal, what is the {thing}'s distance {term} divided by the {base}'s?",
+    "Take how far each moved {term}. What is the {thing}'s over the {base}'s, to one decimal?",
     "Measure how far each moved {term}. If the {base}'s is 1.0, how much is the {thing}'s?",
     "Measured {term}, the {thing} moved how many times as far as the {base}? Give one decimal.",
 )
@@ -65,27 +67,18 @@ COUNTS = (
     "Follow every figure through the frames. How many of them {term}?",
     "What is the number of figures that {term}?",
     "Count the figures that {term}. How many are there?",
+    "How many of the moving figures {term}?",
 )
-ENDS = (
-    "I box the {things} in the first and in the last frame.",
-    "To compare their ways, I find the {things} in frame 1 and in frame 16.",
-)
+PLANS = ("I box the {things} in frames 1 and 16.", "First the {things}, at the start and the end.")
 STAGES = (
     "From stop to stop, in frames {frames}, I draw the way that each figure came.",
     "I go through frames {frames} and draw a line to each figure from its stop before.",
 )
-WINNER = (
-    "The {thing} moved about {far} pixels and the next, the {base}, {near}: it is the {thing}.",
-    "About {far} pixels for the {thing} against {near} for the {base}, so the {thing} is ahead.",
+RESULTS = (
+    "The {thing} moved about {far} pixels and the {base} {near}, so the {thing} went {verdict}.",
+    "About {far} pixels for the {thing} against {near} for the {base}: it moved {verdict}.",
 )
-RATIO = (
-    "The {thing} moved about {far} pixels and the {base} {near}: {times} times as far.",
-    "{far} pixels for the {thing}, divided by {near} for the {base}, is about {times}.",
-)
-SIDES = (
-    "I trace the dashed line in the first and in the last frame to see the two sides.",
-    "First the dashed line: I mark it where the video starts and where it ends.",
-)
+SIDES = ("First I trace the dashed line.", "I mark the dashed line at the start and at the end.")
 CROSSERS = (
     "Next I box the figures that {term}, at the start and across: the {things}.",
     "I look for figures that {term} and box both their places: the {things}.",
@@ -130,11 +123,10 @@ class Plot(NamedTuple):
     """What happens, what is asked of it and how it is found out; texts still to be worded."""
 
     movers: list[Mover]
-    question: Texts
+    question: Sequence[str]
     right: str
     wrong: list[str]  # of a choice
-    steps: list[tuple[Texts, Sequence[Op]]]
-    closing: Texts
+    steps: Steps
     facts: dict[str, str]
 
 
@@ -170,74 +162,67 @@ class Motion:
             kind=kind,
             difficulty=self.difficulty,
             gold=tuple(Step(say(rng, self.wording, t, **facts), tuple(o)) for t, o in plot.steps),
-            conclusion=say(rng, self.wording, plot.closing, **facts),
+            conclusion=say(rng, self.wording, TALLIES if line else RESULTS, **facts),
             scene=Scene((*boxes, *lines), json.dumps(geometry, separators=(",", ":"))),
         )
 
     def _race(self, rng: Random, ask: Ask, kind: Kind) -> Plot:
         """The first figure wins; how many ``times`` as far as the second it goes is drawn first."""
         hard, number = self.difficulty, kind is Kind.NUMBER
-        measure, stops = (_path, KEYS) if ask is Ask.PATH else (_net, (0, FRAMES - 1))
-        lead = 1.32 - 0.2 * hard + rng.uniform(0, 0.1)
-        times = rng.randint(15, 30) / 10 if number else lead
+        stops, keys = (range(FRAMES), KEYS) if ask is Ask.PATH else (ENDS, ENDS)
+        times = rng.randint(15, 30) / 10 if number else 1.32 - 0.2 * hard + rng.uniform(0, 0.1)
         best = min(self.width, self.height) * rng.uniform(0.6, 0.7)
         # A trap: whoever turns back makes a short net move on a long path, so its path is set.
         runs = [(ask is Ask.PATH and rng.random() < hard, best), (False, best / times)]
         for _ in range(rng.randint(2, 2 + round(4 * hard))):
             back, length = rng.random() < 0.6 * hard, rng.uniform(0.35, 0.96) * best
-            longer = 1.4 if back and ask is Ask.NET else 1.0
+            longer = 1.6 if back and ask is Ask.NET else 1.0
             runs.append((back, length * longer / (1 if number else times)))
 
         def propose(n: int, radius: float, shrink: float) -> Route:
-            shape = self._shape(rng, runs[n][0])
-            scale = runs[n][1] * shrink / (_path if runs[n][0] else measure)(shape)
+            back, length = runs[n]
+            shape = self._shape(rng, back)
+            scale = length * shrink / _way(shape, range(FRAMES) if back else stops)
             middle = complex(rng.random() * self.width, rng.random() * self.height)
             return [middle + scale * (spot - shape[8]) for spot in shape]
 
         for movers in self._layouts(rng, len(runs), propose):
-            far, near = (measure(m.route) for m in movers[:2])
+            far, near = (_way(m.route, stops) for m in movers[:2])
             if abs(far / near - times) < 0.02:  # places are rounded
                 break
         asked = movers[: 2 if number else 4]
         names = [m.name for m in asked]
         rng.shuffle(asked)  # gold must not begin with the answer
         facts = {"thing": names[0], "base": names[1], "far": f"{far:.1f}", "near": f"{near:.1f}"}
-        facts |= {"times": f"{times:g}", "things": listed([m.name for m in asked])}
-        facts["frames"] = listed([str(k + 1) for k in stops])
-        steps: list[tuple[Texts, Sequence[Op]]] = [
-            (ENDS, [m.box(frame) for frame in (0, FRAMES - 1) for m in asked]),
-            (STAGES, [line for m in asked for line in m.stages(stops)]),
+        facts["verdict"] = f"{times:g} times as far" if number else "farthest"
+        facts["things"] = listed([m.name for m in asked])
+        facts["frames"] = listed([str(k + 1) for k in keys])
+        steps: Steps = [
+            (PLANS, [m.box(k) for k in ENDS for m in asked]),
+            (STAGES, [line for m in asked for line in m.stages(keys)]),
         ]
-        if number:
-            return Plot(movers, TIMES, facts["times"], [], steps, RATIO, facts)
-        return Plot(movers, FARTHEST, names[0], names[1:], steps, WINNER, facts)
+        question, right = (TIMES, f"{times:g}") if number else (FARTHEST, names[0])
+        return Plot(movers, question, right, names[1:], steps, facts)
 
     def _traffic(self, rng: Random, ask: Ask, line: Corners) -> Plot:
         """Figures about the line; those that count come first."""
         most, trap = round(2 + 4 * self.difficulty), 0.6 * self.difficulty
         count = rng.randint(0, most)  # first, so that every answer is equally likely
-        roles = []  # whether it turns back, and whether it gets over the line
-        for n in range(rng.randint(most, most + 2)):
+        total, roles = rng.randint(most, most + 2), []
+        for n in range(total):
             back, over = rng.random() < trap, n < count
             if ask is Ask.ENDED:  # who returns does not count
                 back = back and not over
                 over = over or (back and rng.random() < 0.5)
             roles.append((back, over))
-        movers = next(
-            self._layouts(
-                rng, len(roles), lambda n, *size: self._by_line(rng, line, *roles[n], *size)
-            )
-        )
+        movers = next(self._layouts(rng, total, partial(self._by_line, rng, line, roles)))
         counted = movers[:count]
-        facts = {"count": SMALL[count] if count else "zero", "things": ""}
-        steps: list[tuple[Texts, Sequence[Op]]] = [
-            (SIDES, [Line(k, line, "dashed line") for k in (1, FRAMES)])
-        ]
+        steps: Steps = [(SIDES, [Line(k, line, "dashed line") for k in (1, FRAMES)])]
+        facts = {"count": SMALL[count] if count else "zero"}
         if counted:
             facts["things"] = listed([m.name for m in counted])
             steps.append((CROSSERS, [m.box(k) for m in counted for k in (0, _far(m.route))]))
-        wrong = near_numbers(rng, count, 3, low=0)
-        return Plot(movers, COUNTS, str(count), wrong, steps, TALLIES, facts)
+        return Plot(movers, COUNTS, str(count), near_numbers(rng, count, 3), steps, facts)
 
     def _layouts(self, rng: Random, count: int, propose: Propose) -> Iterator[list[Mover]]:
         """Figures of distinct kinds on proposed routes, inside and apart in key frames."""
@@ -265,22 +250,20 @@ class Motion:
         raise ValueError(f"{count} figures do not fit on {self.width}×{self.height} px")
 
     def _holds(self, route: Route, edge: float) -> bool:
-        right, bottom = self.width - edge, self.height - edge
-        inside = (edge <= s.real <= right and edge <= s.imag <= bottom for s in route)
-        return bool(route) and all(inside)
+        x, y = self.width - edge, self.height - edge
+        return bool(route) and all(edge <= s.real <= x and edge <= s.imag <= y for s in route)
 
     def _by_line(
-        self, rng: Random, line: Corners, back: bool, over: bool, radius: float, shrink: float
+        self, rng: Random, line: Corners, roles: Roles, n: int, radius: float, shrink: float
     ) -> Route:
-        """A route wholly on one side of the line, or that starts, and if ``back`` ends, on one
-        side and is wholly ``over`` at its far point; empty if that did not work out."""
+        """A route wholly on one side of the line; or one that starts, and if it turns back ends,
+        wholly there, and is wholly over at its far point. Empty if that did not work out."""
+        back, over = roles[n]
         shape, side = self._shape(rng, back), min(self.width, self.height) * shrink
         start, way = complex(*line[0]), complex(*line[1]) - complex(*line[0])
-        home = (
-            rng.choice((1j, -1j)) * way / abs(way)
-        )  # a px away from the line, to the start's side
+        home = rng.choice((1j, -1j)) * way / abs(way)  # a px away from the line, where it starts
         far, reach = _far(shape), 1.0 if over else 0.6  # there is only half a picture to stay in
-        scale = reach * side * rng.uniform(0.4, 0.7) * (1.4 if back else 1) / _path(shape)
+        scale = reach * side * rng.uniform(0.4, 0.7) * (1.4 if back else 1) / _way(shape)
         slant = rng.uniform(-1, 1) * (1 if back or over else math.pi)  # to the line's normal
         turn = -home * cmath.rect(scale, slant - cmath.phase(shape[far]))
         shape = [turn * spot for spot in shape]
@@ -289,11 +272,10 @@ class Motion:
         low = clear - min(heights)
         high = low + (clear if back else 0.2 * side)  # who turns back comes near
         if over:
-            low, high = clear - min(heights[0], heights[-back]), -clear - heights[far]
+            low, high = clear - min(heights[0], heights[-1 if back else 0]), -clear - heights[far]
         middle = start + rng.random() * way + rng.uniform(low, high) * home
-        return (
-            [middle + spot - shape[8] + heights[8] * home for spot in shape] if low < high else []
-        )
+        shift = middle - shape[8] + heights[8] * home
+        return [shift + spot for spot in shape] if low < high else []
 
     def _shape(self, rng: Random, back: bool) -> Route:
         """A route from 0 in units of its own: a stretch, one with a pause, or out and back."""
@@ -338,14 +320,9 @@ class Motion:
             yield pixels
 
 
-def _net(route: Route) -> float:
-    """px from the first place straight to the last."""
-    return abs(route[-1] - route[0])
-
-
-def _path(route: Route) -> float:
-    """px along the whole way, from frame to frame."""
-    return sum(abs(b - a) for a, b in pairwise(route))
+def _way(route: Route, stops: Sequence[int] = range(FRAMES)) -> float:
+    """px from stop to stop, frames by their 0-based number."""
+    return sum(abs(route[b] - route[a]) for a, b in pairwise(stops))
 
 
 def _far(route: Route) -> int:

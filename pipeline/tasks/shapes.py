@@ -23,7 +23,9 @@ FIGURES = ("circle", "square", "triangle", "diamond", "star", "cross")
 SHIFT = 4  # OpenCV's fixed point: coordinates in 1/16 px, so that edges are smooth
 
 
-def outline(figure: str, x: float, y: float, radius: float, turn: float) -> list[tuple[float, float]]:
+def outline(
+    figure: str, x: float, y: float, radius: float, turn: float
+) -> list[tuple[float, float]]:
     """Corners of a figure around (x, y), px; ``turn`` in radians. A circle is a 48-gon."""
     corners, inner = {
         "circle": (48, 1.0),

@@ -91,13 +91,13 @@ class Camera:
     @cached_property
     def axes(self) -> Array:
         """Rows: right, down and forward of the picture, in space."""
-        forward = np.subtract(self.target, self.eye)
-        forward = forward / np.linalg.norm(forward)
-        right = np.cross(forward, (0.0, 0.0, 1.0))
-        right = right / np.linalg.norm(right)
-        down = np.cross(forward, right)
+        away = math.dist(self.target, self.eye)
+        fx, fy, fz = ((t - e) / away for t, e in zip(self.target, self.eye, strict=True))
+        flat = math.hypot(fx, fy)
+        right = np.array([fy / flat, -fx / flat, 0.0])
+        down = np.array([fx * fz / flat, fy * fz / flat, -flat])
         c, s = math.cos(self.roll), math.sin(self.roll)
-        return np.stack([c * right + s * down, c * down - s * right, forward])
+        return np.stack([c * right + s * down, c * down - s * right, (fx, fy, fz)])
 
     def project(self, points: Array | Sequence[Vector]) -> Array:
         """Pixel coordinates (n, 2) of points (n, 3)."""
@@ -152,7 +152,8 @@ def cast(
     shape = size.height * detail, size.width * detail
     depth = np.full(shape, np.inf, np.float32)
     owner, bright = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    windows, whole = [], []
+    windows: list[tuple[slice, slice]] = []
+    whole: list[int] = []
     for n, solid in enumerate(solids, start=1):
         spots = camera.project(solid.hull()) * detail
         pad = 2 + 0.03 * float(np.ptp(spots[:, 0]))  # the hull of a round solid cuts corners
@@ -166,7 +167,7 @@ def cast(
         glow = 255 * (AMBIENT + (1 - AMBIENT) * np.maximum(facing, 0))
         np.copyto(bright[window], glow, where=front, casting="unsafe")
         windows.append(window)
-        whole.append(np.count_nonzero(reach < np.inf))
+        whole.append(int(np.count_nonzero(reach < np.inf)))
     return Shot(owner, bright, tuple(windows), tuple(whole), detail)
 
 
@@ -290,8 +291,8 @@ def paint(shot: Shot, solids: Sequence[Solid], camera: Camera, ground: Array) ->
     picture = shades.transpose(0, 2, 1).reshape(-1, 3).take(owner * 256 + bright, axis=0)
     if d > 1:
         size = columns // d, rows // d
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return picture
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(picture, np.uint8)
 
 
 def tag(pixels: Pixels, shot: Shot, texts: Mapping[int, str]) -> Shot:
@@ -300,7 +301,7 @@ def tag(pixels: Pixels, shot: Shot, texts: Mapping[int, str]) -> Shot:
     A tag goes where it hides least. Returns the shot less what the tags hide.
     """
     tall, wide = pixels.shape[:2]
-    height = min(24, max(9, min(tall, wide) // 22))
+    height = min(36, max(9, min(tall, wide) // 22))
     owner, d = shot.owner.copy(), shot.detail
     cover = (owner[::d, ::d] > 0).astype(np.int32)
     pins = {solid: _pin(shot, solid) for solid in texts}

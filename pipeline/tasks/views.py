@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import chain, permutations
 from random import Random
 from typing import ClassVar, NamedTuple
 
@@ -34,30 +34,30 @@ from pipeline.tasks.solids import (
 )
 from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Size, Step
 
-ATTEMPTS = 2000  # most cost a fraction of a millisecond: they end before anything is drawn
+ATTEMPTS = 4000  # the rarest question fits one scene in 60; most tries end before anything is drawn
 LEAST_VISIBLE = 0.5  # of each solid in each picture, what tags hide included
 SMOOTH_BELOW = 300_000  # px; larger pictures get one sample a pixel instead of four
 
+FOUND = (  # shared by all questions that begin with one tagged object
+    "In picture {t}, tag {tag} is on the {what}. I box it as {name}{too}.",
+    "Tag {tag} of picture {t} belongs to the {what}: that is {name}. I mark it{too}.",
+    "First the tag: in picture {t}, {tag} marks the {what}. A box goes around {name}{too}.",
+)
 SAME = (
     "The {views} pictures show one scene from different cameras. An object in picture 1 is tagged "
     "1. Which tag does the same object have in picture {k}?",
-    "Picture 1 marks an object with tag 1. Picture {k} was taken from another side of the same "
-    "scene: which of the tags A to D is on that object there?",
+    "Picture 1 marks an object with tag 1. Picture {k} shows the same scene from another side. "
+    "Which of the tags A to D is on that object there?",
     "One scene, {views} cameras. Find the object tagged 1 in picture 1 again in picture {k}. Which "
-    "letter is next to it?",
+    "letter does it have?",
     "Which of the objects A, B, C and D in picture {k} is the one that is tagged 1 in picture 1? "
     "All pictures show the same scene.",
-    "The camera moved around the scene between picture 1 and picture {k}. Under which letter do "
-    "you see object 1 of picture 1 again?",
+    "The camera moved around the scene between picture 1 and picture {k}. With which letter is "
+    "object 1 of picture 1 tagged there?",
 )
-SAME_FIRST = (
-    "In picture 1, tag 1 is on the {what}. I box it{too}.",
-    "First the object I am looking for: in picture 1 it is the {what}. I mark it{too}.",
-    "Tag 1 of picture 1 belongs to the {what}; a box goes around it{too}.",
-)
-SAME_THEN = (
-    "Now I look for the {what} in picture {k} and box it{too} there.",
-    "Picture {k} shows the scene from another side. I mark the {what}{too} again.",
+SAME_AGAIN = (
+    "Now I look for the {what} in picture {k} and box it{too}.",
+    "Picture {k} shows the scene from another side. I mark the {what} there{too}.",
     "The same {what} must be in picture {k}: I box what I find{too}.",
 )
 SAME_END = (
@@ -65,25 +65,20 @@ SAME_END = (
     "The object boxed in picture {k} is again the {what}, and its tag there is {letter}.",
     "Only one object is the {what}. In picture {k} it has tag {letter}.",
 )
-
 DIFFERENT = (
     "The {views} pictures show one scene from different cameras. In each picture one object has "
     "the tag X. How many different objects are tagged in all?",
     "Every picture of this scene tags one object with X, and it may be the same one again. How "
     "many different objects have a tag?",
-    "One scene, {views} cameras, one tag X a picture. On how many different objects are the tags?",
+    "One scene, {views} cameras, one tag X in each picture. On how many different objects are the "
+    "tags?",
     "Compare the objects tagged X in the {views} pictures of this scene. How many different ones "
     "are there?",
-    "Between the pictures the camera moves and the tag X may move too. Count the different objects "
-    "that it marks in the {views} pictures.",
+    "Between the pictures the camera moves, and the tag X may move too. Count the different "
+    "objects that it marks in the {views} pictures.",
 )
-DIFFERENT_FIRST = (
-    "In picture 1 the tag is on the {what}. I box it as object 1{too}.",
-    "I start with picture 1: the tagged object is the {what}, object 1 from here on{too}.",
-)
-DIFFERENT_THEN = (
-    "In the other pictures I box the tagged object under the same name where it is the same one: "
-    "{where}.",
+DIFFERENT_AGAIN = (
+    "The other pictures tag: {where}. I box each, under the same name where it is the same object.",
     "Next the remaining pictures, {where}. A box gets a new name where the object is a new one.",
 )
 DIFFERENT_END = (
@@ -91,36 +86,35 @@ DIFFERENT_END = (
     "Going by the boxes, it is {where}. That makes {count} different {objects}.",
     "I have marked {where}, so the tags are on {count} different {objects}.",
 )
-
 NEAREST = (
     "The {views} pictures show one scene from different cameras. Which of the objects tagged in "
     "picture {t} is {end} the camera of picture {k}?",
     "Tags A to D are in picture {t}. Which of these objects is {end} the camera that took picture "
     "{k}?",
     "One scene, {views} cameras. Of the objects A, B, C and D of picture {t}, which one is {end} "
-    "camera {k}, the one of picture {k}?",
+    "the camera of picture {k}?",
     "Look at the scene from where picture {k} was taken. Which of the objects that picture {t} "
     "tags A to D is {end} that camera?",
-    "Camera {k} took picture {k}. Which object is {end} it: A, B, C or D, as tagged in picture {t}?",
+    "Camera {k} took picture {k}. Which object is {end} it: A, B, C or D, as tagged in picture "
+    "{t}?",
 )
 NEAREST_FIND = (
     "In picture {t}, {listing}. I box all four.",
     "First I need to know what is tagged in picture {t}: {listing}.",
 )
 NEAREST_MARK = (
-    "In picture {k} I box the four objects and draw a line from the camera's side to the one "
-    "{end} it.",
-    "Picture {k} tells the distances to its camera. I mark all four, and with a line from the "
-    "bottom of the picture the one {end} the camera.",
+    "In picture {k} I box the four objects and draw a line from the camera's side to the one {end} "
+    "it.",
+    "Picture {k} tells the distances to its camera. I mark all four and, with a line from the "
+    "bottom of the picture, the one {end} the camera.",
 )
 NEAREST_END = (
     "The line of picture {k} ends at object {letter}. It is {end} the camera; next comes object "
     "{next}.",
-    "On the floor of picture {k}, object {letter} is {end} the camera, object {next} only second.",
+    "On the floor of picture {k}, object {letter} is {end} the camera and object {next} second.",
     "Of the four boxes in picture {k}, the one of object {letter} is {end} the camera, before "
     "object {next}.",
 )
-
 NEARER = (
     "The {views} pictures show one scene from different cameras. How many objects are nearer to "
     "the camera of picture {k} than the object tagged 1 in picture {t}?",
@@ -130,23 +124,18 @@ NEARER = (
     "tagged in picture {t}.",
     "Look from the camera of picture {k}: how many objects of the scene are less far away than the "
     "one with tag 1 in picture {t}?",
-    "One scene, {views} cameras. What is the number of objects whose distance to camera {k}, the "
-    "one of picture {k}, is smaller than that of the object tagged 1 in picture {t}?",
-)
-NEARER_FIND = (
-    "In picture {t}, tag 1 is on the {what}. I box it{too}.",
-    "Object 1 is the {what}, as picture {t} shows. I mark it{too}.",
+    "One scene, {views} cameras. What is the number of objects whose distance to the camera of "
+    "picture {k} is smaller than that of the object tagged 1 in picture {t}?",
 )
 NEARER_MARK = (
     "In picture {k} I box object 1 and whatever is nearer to the camera than it.",
-    "Now picture {k}: a box for object 1, and one for each object that stands nearer to the camera.",
+    "Picture {k} counts: a box for object 1, and one for each object that is nearer to the camera.",
 )
 NEARER_END = (
     "Nearer to the camera of picture {k} than object 1: {nearer}. The number is {count}.",
-    "Besides object 1, picture {k} has these boxes: {nearer}. That makes {count} nearer.",
+    "Besides object 1, picture {k} has these boxes: {nearer}. So {count} are nearer.",
     "What I boxed in picture {k} as nearer than object 1: {nearer}. I count {count}.",
 )
-
 HOLDS = (
     "The {views} pictures show one scene from different cameras. In how many of the pictures is "
     "object 1 {relation} object 2? The tags are in {tagged}.",
@@ -161,9 +150,9 @@ HOLDS = (
 )
 HOLDS_FIRST = (
     "Object 1 is the {one}, object 2 the {two}. I box both in picture 1 and join them by a line.",
-    "In picture 1 tag 1 is on the {one} and tag 2 on the {two}. I mark them, with a line across.",
+    "In picture 1, tag 1 is on the {one} and tag 2 on the {two}. I mark them, and a line between.",
 )
-HOLDS_THEN = (
+HOLDS_AGAIN = (
     "I find the same two in {others} and mark them in the same way.",
     "The same boxes and lines in {others} let me compare the pictures one by one.",
 )
@@ -179,6 +168,7 @@ class Clue(NamedTuple):
 
     text: str
     landmark: int | None = None
+    too: str = ""  # for a sentence that marks the landmark as well
 
 
 class Around(NamedTuple):
@@ -197,6 +187,7 @@ class Along(NamedTuple):
 
 
 Marks = list[Around | Along]
+Shots = list[tuple[Shot, Pixels]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,26 +198,24 @@ class Plan:
     steps: tuple[tuple[str, Marks], ...]
     conclusion: str
     tags: tuple[tuple[int, int, str], ...]  # view, solid, text
-    names: dict[int, str] = field(default_factory=dict)  # of solids that are asked about
+    names: dict[int, str] = field(default_factory=dict)  # of the solids that are asked about
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """A scene and who looks at it."""
+
     solids: tuple[Solid, ...]
     cameras: tuple[Camera, ...]
     light: Vector
 
     def framed(self, size: Size) -> "Stage":
         """With every camera zoomed in on the solids."""
-        cameras = tuple(camera.fitted(self.solids, size) for camera in self.cameras)
-        return replace(self, cameras=cameras)
+        return replace(self, cameras=tuple(c.fitted(self.solids, size) for c in self.cameras))
 
     def distance(self, view: int, solid: int) -> float:
         """Units from a camera to the middle of a solid."""
         return math.dist(self.cameras[view].eye, self.solids[solid].middle)
-
-    def by_distance(self, view: int) -> list[int]:
-        return sorted(range(len(self.solids)), key=lambda n: self.distance(view, n))
 
     def sideways(self, view: int, solid: int) -> float:
         """How far right a solid is in a picture, in units at the distance of the scene's middle."""
@@ -249,20 +238,20 @@ class Stage:
         it = self.solids[solid]
         if not self.alike(solid, "colour", "form"):
             return Clue(f"{it.colour} {it.form}")
-        twins, look = (
-            self.alike(solid, "size", "colour", "form"),
-            f"{it.size} {it.colour} {it.form}",
-        )
+        look = f"{it.size} {it.colour} {it.form}"
+        twins = self.alike(solid, "size", "colour", "form")
         if not twins:
             return Clue(look)
         for n, landmark in enumerate(self.solids):
             if n == solid or self.alike(n, "colour", "form"):
                 continue
             own, *others = (math.dist(landmark.foot, self.solids[m].foot) for m in (solid, *twins))
+            name = f"{landmark.colour} {landmark.form}"
+            too = f", and the {name} to go by"
             if own + margin <= min(others):
-                return Clue(f"{look} nearest to the {landmark.colour} {landmark.form}", n)
+                return Clue(f"{look} nearest to the {name}", n, too)
             if own - margin >= max(others):
-                return Clue(f"{look} farthest from the {landmark.colour} {landmark.form}", n)
+                return Clue(f"{look} farthest from the {name}", n, too)
         return None
 
     def names(self) -> dict[int, str]:
@@ -293,31 +282,20 @@ class Views:
 
     def sample(self, rng: Random) -> Problem:
         kind = rng.choice(list(Kind))
-        theme, choose = rng.choice(THEMES[kind])
-        most = round(4 + 4 * self.difficulty)
-        count = rng.randint(round((4 if kind is Kind.CHOICE else 3) + 3 * self.difficulty), most)
+        theme, values = rng.choice(THEMES[kind])
+        least = max(4 if kind is Kind.CHOICE else 3, round(3 + 3 * self.difficulty))
+        count = rng.randint(least, round(4 + 4 * self.difficulty))
         views = rng.randint(2, 2 + round(2 * self.difficulty))
-        values = choose(count, views)
-        wanted = rng.choice(values)  # before the scene, so that every answer is equally likely
-        size = Size(self.width, self.height)
-        for _ in range(ATTEMPTS):
-            stage = self._stage(rng, count, views)
-            plan = stage and theme(self, rng, stage, wanted)
-            if stage is None or plan is None:
-                continue
-            stage = stage.framed(size)
-            shots = self._shots(stage, plan, size)
-            if shots is not None:
-                break
-        else:
-            raise ValueError(f"no scene of {count} solids fits on {self.width}×{self.height} px")
+        answers = values(count, views)
+        wanted = rng.choice(answers)  # before the scene, so that every answer is equally likely
+        stage, plan, shots = self._fitting(rng, theme, count, views, wanted)
         options: tuple[str, ...] = ()
         answer = str(wanted)
         if theme in (_same, _nearest):
-            options, answer = tuple(LETTERS[: len(values)]), LETTERS[wanted]
+            options, answer = tuple(LETTERS[n] for n in answers), LETTERS[wanted]
         elif kind is Kind.CHOICE:
-            wrong = rng.sample([str(n) for n in values if n != wanted], 3)
-            options, answer = lettered(rng, str(wanted), wrong)
+            wrong = rng.sample([str(n) for n in answers if n != wanted], 3)
+            options, answer = lettered(rng, answer, wrong)
         names = stage.names() | plan.names
         return Problem(
             id="",
@@ -336,8 +314,8 @@ class Views:
             conclusion=plan.conclusion,
             scene=Scene(
                 objects=tuple(
-                    Box(view + 1, shot.box(solid), names[solid])
-                    for view, (shot, _) in enumerate(shots)
+                    Box(view, shot.box(solid), names[solid])
+                    for view, (shot, _) in enumerate(shots, start=1)
                     for solid in range(count)
                 ),
                 geometry=_geometry(stage, plan),
@@ -347,32 +325,47 @@ class Views:
     def say(self, rng: Random, phrasings: Sequence[str], **facts: object) -> str:
         return say(rng, self.wording, phrasings, **facts)
 
+    def _fitting(
+        self, rng: Random, theme: "Theme", count: int, views: int, wanted: int
+    ) -> tuple[Stage, Plan, Shots]:
+        """The first scene that the question fits, with the wanted answer."""
+        size = Size(self.width, self.height)
+        for _ in range(ATTEMPTS):
+            stage = self._stage(rng, count, views)
+            plan = None if stage is None else theme(self, rng, stage, wanted)
+            if stage is None or plan is None:
+                continue
+            stage = stage.framed(size)
+            shots = self._shots(stage, plan, size)
+            if shots is not None:
+                return stage, plan, shots
+        raise ValueError(f"no scene of {count} solids fits on {self.width}×{self.height} px")
+
     def _stage(self, rng: Random, count: int, views: int) -> Stage | None:
-        """Solids at random places, cameras around them; None if the solids get too close."""
+        """Solids at random places, cameras around them; None if not all solids find a place."""
         solids: list[Solid] = []
         reach = 1.2 + 0.17 * count
         for form, colour, size in self._looks(rng, count):
             for _ in range(40):
                 away, angle = reach * math.sqrt(rng.random()), rng.uniform(0, math.tau)
                 x, y = round(away * math.cos(angle), 2), round(away * math.sin(angle), 2)
-                gaps = (
-                    math.dist((x, y), (s.x, s.y)) / (SIZES[size] + SIZES[s.size]) for s in solids
-                )
-                if min(gaps, default=2) > 1.2:
+                room = (1.2 * (SIZES[size] + SIZES[s.size]) for s in solids)
+                if all(
+                    math.dist((x, y), (s.x, s.y)) > r for s, r in zip(solids, room, strict=True)
+                ):
                     turn = round(rng.uniform(0, math.pi / 2), 2)
                     solids.append(Solid(form, colour, size, x, y, turn))
                     break
             else:
                 return None
         arc = rng.uniform(30, 50) + 95 * self.difficulty  # degrees
-        first = rng.uniform(0, 360)
+        first, lit = rng.uniform(0, 360), rng.uniform(0, math.tau)
         turns = [first + arc * n / (views - 1) for n in range(views)]
         rng.shuffle(turns)
-        lit = rng.uniform(0, math.tau)
         return Stage(
             tuple(solids),
             tuple(self._camera(rng, turn, reach + 0.6) for turn in turns),
-            (0.5 * math.cos(lit), 0.5 * math.sin(lit), math.sqrt(0.75)),
+            (round(0.5 * math.cos(lit), 3), round(0.5 * math.sin(lit), 3), 0.866),
         )
 
     def _looks(self, rng: Random, count: int) -> list[tuple[str, str, str]]:
@@ -393,19 +386,18 @@ class Views:
 
     def _camera(self, rng: Random, turn: float, reach: float) -> Camera:
         """A camera at ``turn`` degrees, looking at the middle of a scene of radius ``reach``."""
-        height = math.radians(rng.uniform(36 - 12 * self.difficulty, 36 + 10 * self.difficulty))
+        height = math.radians(36 + rng.uniform(-12, 10) * self.difficulty)
         angle, away = math.radians(turn), reach * rng.uniform(2.5, 3.4)
         eye = (
             round(away * math.cos(height) * math.cos(angle), 2),
             round(away * math.cos(height) * math.sin(angle), 2),
             round(away * math.sin(height), 2),
         )
-        roll = math.radians(rng.uniform(-10, 10) * self.difficulty)
+        roll = math.radians(rng.uniform(-10, 10) * self.difficulty)  # low is no longer near
         return Camera(eye, (0.0, 0.0, 0.4), round(roll, 3))
 
-    def _shots(self, stage: Stage, plan: Plan, size: Size) -> list[tuple[Shot, Pixels]] | None:
+    def _shots(self, stage: Stage, plan: Plan, size: Size) -> Shots | None:
         """What every camera sees, with tags; None if anything is hidden more than it may be."""
-        solids = range(len(stage.solids))
         clear = 0.85 - 0.3 * self.difficulty
         if any(min(peek(stage.solids, camera, size)) < clear for camera in stage.cameras):
             return None
@@ -415,20 +407,13 @@ class Views:
         for view, camera in enumerate(stage.cameras):
             shot = cast(stage.solids, camera, size, stage.light, detail)
             pixels = paint(shot, stage.solids, camera, ground)
-            tags = {solid: text for v, solid, text in plan.tags if v == view}
-            left = tag(pixels, shot, tags)
-            if any(left.visible(n) < LEAST_VISIBLE for n in solids):
+            left = tag(pixels, shot, {solid: text for v, solid, text in plan.tags if v == view})
+            if any(left.visible(n) < LEAST_VISIBLE for n in range(len(stage.solids))):
                 return None
             shots.append((shot, pixels))
         return shots
 
-    def _op(
-        self,
-        stage: Stage,
-        shots: Sequence[tuple[Shot, Pixels]],
-        names: dict[int, str],
-        mark: Around | Along,
-    ) -> Op:
+    def _op(self, stage: Stage, shots: Shots, names: dict[int, str], mark: Around | Along) -> Op:
         k = mark.view + 1
         if isinstance(mark, Around):
             return Box(k, shots[mark.view][0].box(mark.solid), names[mark.solid])
@@ -446,23 +431,18 @@ def _same(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
     if clue is None:
         return None
     view = rng.randrange(1, len(stage.cameras))
-    others = rng.sample([n for n in solids if n != target], len(solids) - 1)
     twins = stage.alike(target, "colour", "form")
+    others = [n for n in rng.sample(solids, len(solids)) if n != target]
     four = sorted(others, key=lambda n: n not in twins)[:3]
     rng.shuffle(four)
     four.insert(wanted, target)
-    facts = {
-        "views": len(stage.cameras),
-        "k": view + 1,
-        "what": clue.text,
-        "too": _too(stage, clue),
-        "letter": LETTERS[wanted],
-    }
+    facts = {"views": len(stage.cameras), "k": view + 1, "letter": LETTERS[wanted]}
+    facts |= {"t": 1, "tag": 1, "name": "object 1", "what": clue.text, "too": clue.too}
     return Plan(
         question=task.say(rng, SAME, **facts),
         steps=(
-            (task.say(rng, SAME_FIRST, **facts), _found(0, target, clue)),
-            (task.say(rng, SAME_THEN, **facts), _found(view, target, clue)),
+            (task.say(rng, FOUND, **facts), _found(0, target, clue)),
+            (task.say(rng, SAME_AGAIN, **facts), _found(view, target, clue)),
         ),
         conclusion=task.say(rng, SAME_END, **facts),
         tags=((0, target, "1"), *((view, n, LETTERS[i]) for i, n in enumerate(four))),
@@ -477,24 +457,25 @@ def _different(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | No
     chosen = sorted(rng.sample(solids, len(solids)), key=lambda n: n not in twins)[:wanted]
     tagged = chosen + [rng.choice(chosen) for _ in views[wanted:]]
     rng.shuffle(tagged)
-    clues = [stage.clue(n, task.margin) for n in tagged]
-    found = [c for c in clues if c is not None]
-    if len(found) < len(tagged):
+    clues = [clue for n in tagged if (clue := stage.clue(n, task.margin))]
+    if len(clues) < len(tagged):
         return None
     names = {n: f"object {i}" for i, n in enumerate(dict.fromkeys(tagged), start=1)}
-    seen = [f"in picture {v + 1} the {found[v].text}" for v in views]
-    held = [
-        f"{name} in {_pictures([v for v in views if tagged[v] == n])}" for n, name in names.items()
-    ]
-    facts: dict[str, object] = {"views": len(views), "count": wanted}
-    facts |= {"objects": plural("object", wanted), "what": found[0].text}
-    marks = [_found(v, tagged[v], found[v]) for v in views]
-    first = task.say(rng, DIFFERENT_FIRST, too=_too(stage, found[0]), **facts)
-    then = task.say(rng, DIFFERENT_THEN, where=listed(seen[1:]), **facts)
+    there = [f"in picture {v + 1} the {clues[v].text}" for v in views[1:]]
+    held = [f"{names[n]} in {_pictures([v for v in views if tagged[v] == n])}" for n in names]
+    first = {"t": 1, "tag": "X", "name": "object 1", "what": clues[0].text, "too": clues[0].too}
+    facts = {"count": wanted, "objects": plural("object", wanted), "where": listed(held)}
+    marks = [_found(v, tagged[v], clues[v]) for v in views]
     return Plan(
-        question=task.say(rng, DIFFERENT, **facts),
-        steps=((first, marks[0]), (then, [mark for some in marks[1:] for mark in some])),
-        conclusion=task.say(rng, DIFFERENT_END, where=listed(held), **facts),
+        question=task.say(rng, DIFFERENT, views=len(views)),
+        steps=(
+            (task.say(rng, FOUND, **first), marks[0]),
+            (
+                task.say(rng, DIFFERENT_AGAIN, where=listed(there)),
+                list(chain.from_iterable(marks[1:])),
+            ),
+        ),
+        conclusion=task.say(rng, DIFFERENT_END, **facts),
         tags=tuple((v, tagged[v], "X") for v in views),
         names=names,
     )
@@ -504,33 +485,30 @@ def _nearest(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None
     """Four tagged solids; the nearest to a camera, or the farthest, has letter ``wanted``."""
     view, shown = _asked(task, rng, stage)
     far = rng.random() < 0.5
-    order = stage.by_distance(view)[:: -1 if far else 1]
-    best, second, *rest = sorted(rng.sample(order, 4), key=order.index)
-    clues = {n: stage.clue(n, task.margin) for n in (best, second, *rest)}
-    gap = abs(stage.distance(view, best) - stage.distance(view, second))
-    if gap < task.margin or (shown != view and None in clues.values()):
+    four = rng.sample(range(len(stage.solids)), 4)
+    four.sort(key=lambda n: stage.distance(view, n), reverse=far)
+    best, second = four[:2]
+    if abs(stage.distance(view, best) - stage.distance(view, second)) < task.margin:
         return None
-    four = rng.sample([second, *rest], 3)
+    four = rng.sample(four[1:], 3)
     four.insert(wanted, best)
     letters = {n: LETTERS[i] for i, n in enumerate(four)}
-    facts = {
-        "views": len(stage.cameras),
-        "t": shown + 1,
-        "k": view + 1,
-        "end": "farthest from" if far else "nearest to",
-        "letter": letters[best],
-        "next": letters[second],
-        "listing": listed([f"{letters[n]} is the {c.text}" for n in four if (c := clues[n])]),
-    }
-    boxes: Marks = [Around(view, n) for n in four]
-    steps = [(task.say(rng, NEAREST_MARK, **facts), [*boxes, Along(view, None, best)])]
+    facts: dict[str, object] = {"views": len(stage.cameras), "t": shown + 1, "k": view + 1}
+    facts |= {"end": "farthest from" if far else "nearest to"}
+    marks: Marks = [*(Around(view, n) for n in four), Along(view, None, best)]
+    steps = [(task.say(rng, NEAREST_MARK, **facts), marks)]
     if shown != view:
-        found: Marks = [Around(shown, n) for n in four]
-        steps.insert(0, (task.say(rng, NEAREST_FIND, **facts), found))
+        clues = [clue for n in four if (clue := stage.clue(n, task.margin))]
+        if len(clues) < len(four):
+            return None
+        listing = listed([f"{LETTERS[i]} is the {clue.text}" for i, clue in enumerate(clues)])
+        find = task.say(rng, NEAREST_FIND, listing=listing, **facts)
+        steps.insert(0, (find, [Around(shown, n) for n in four]))
+    end = task.say(rng, NEAREST_END, letter=letters[best], next=letters[second], **facts)
     return Plan(
         question=task.say(rng, NEAREST, **facts),
         steps=tuple(steps),
-        conclusion=task.say(rng, NEAREST_END, **facts),
+        conclusion=end,
         tags=tuple((shown, n, letter) for n, letter in letters.items()),
         names={n: f"object {letter}" for n, letter in letters.items()},
     )
@@ -539,27 +517,23 @@ def _nearest(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None
 def _nearer(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
     """One tagged solid that ``wanted`` others are nearer than."""
     view, shown = _asked(task, rng, stage)
-    order = stage.by_distance(view)
+    order = sorted(range(len(stage.solids)), key=lambda n: stage.distance(view, n))
     target, nearer = order[wanted], order[:wanted]
-    clue = stage.clue(target, task.margin)
-    away = [stage.distance(view, n) for n in order]
-    gaps = [abs(away[wanted] - d) for i, d in enumerate(away) if i != wanted]
-    if min(gaps) < task.margin or clue is None:
+    away = stage.distance(view, target)
+    if any(abs(stage.distance(view, n) - away) < task.margin for n in order if n != target):
         return None
     names = stage.names()
-    facts = {
-        "views": len(stage.cameras),
-        "t": shown + 1,
-        "k": view + 1,
-        "what": clue.text,
-        "too": _too(stage, clue),
-        "count": wanted,
-        "nearer": listed([names[n] for n in nearer]) if nearer else "none",
-    }
-    boxes: Marks = [Around(view, n) for n in (target, *nearer)]
-    steps = [(task.say(rng, NEARER_MARK, **facts), boxes)]
+    facts: dict[str, object] = {"views": len(stage.cameras), "t": shown + 1, "k": view + 1}
+    facts |= {"count": wanted, "nearer": listed([names[n] for n in nearer] or ["none"])}
+    steps: list[tuple[str, Marks]] = [
+        (task.say(rng, NEARER_MARK, **facts), [Around(view, n) for n in (target, *nearer)])
+    ]
     if shown != view:
-        steps.insert(0, (task.say(rng, NEARER_FIND, **facts), _found(shown, target, clue)))
+        clue = stage.clue(target, task.margin)
+        if clue is None:
+            return None
+        found = {"t": shown + 1, "tag": 1, "name": "object 1", "what": clue.text, "too": clue.too}
+        steps.insert(0, (task.say(rng, FOUND, **found), _found(shown, target, clue)))
     return Plan(
         question=task.say(rng, NEARER, **facts),
         steps=tuple(steps),
@@ -581,24 +555,15 @@ def _holds(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
     if first is None or second is None:
         return None
     shown = views[:1] if rng.random() < task.difficulty else views
-    facts = {
-        "views": len(views),
-        "relation": "nearer to the camera than" if near else "to the left of",
-        "tagged": "picture 1" if len(shown) == 1 else "all pictures",
-        "one": first.text,
-        "two": second.text,
-        "others": _pictures(views[1:]),
-        "where": _pictures(held),
-        "count": wanted,
-    }
+    facts: dict[str, object] = {"views": len(views), "count": wanted, "where": _pictures(held)}
+    facts |= {"relation": "nearer to the camera than" if near else "to the left of"}
+    facts |= {"tagged": "picture 1" if len(shown) == 1 else "all pictures"}
+    start = task.say(rng, HOLDS_FIRST, one=first.text, two=second.text)
     marks: list[Marks] = [[Around(v, one), Around(v, two), Along(v, one, two)] for v in views]
-    rest = [mark for some in marks[1:] for mark in some]
+    again = task.say(rng, HOLDS_AGAIN, others=_pictures(views[1:]))
     return Plan(
         question=task.say(rng, HOLDS, **facts),
-        steps=(
-            (task.say(rng, HOLDS_FIRST, **facts), marks[0]),
-            (task.say(rng, HOLDS_THEN, **facts), rest),
-        ),
+        steps=((start, marks[0]), (again, list(chain.from_iterable(marks[1:])))),
         conclusion=task.say(rng, HOLDS_END, **facts),
         tags=tuple((v, n, text) for v in shown for n, text in ((one, "1"), (two, "2"))),
         names={one: "object 1", two: "object 2"},
@@ -611,7 +576,9 @@ def _pair(
     """Two solids, and the ``wanted`` views in which the first has less of what is measured."""
     views, solids = range(len(stage.cameras)), range(len(stage.solids))
     measured = [[measure(v, n) for n in solids] for v in views]
-    for one, two in rng.sample(list(permutations(solids, 2)), len(solids) * (len(solids) - 1)):
+    pairs = list(permutations(solids, 2))
+    rng.shuffle(pairs)
+    for one, two in pairs:
         ahead = [row[two] - row[one] for row in measured]
         held = [v for v in views if ahead[v] > 0]
         if len(held) == wanted and min(map(abs, ahead)) >= task.margin:
@@ -620,7 +587,7 @@ def _pair(
 
 
 def _asked(task: Views, rng: Random, stage: Stage) -> tuple[int, int]:
-    """The view that is asked about, and the one with the tags: the harder, the more often not it."""
+    """The view asked about and the one with the tags: the harder, the more often another."""
     view, other = rng.sample(range(len(stage.cameras)), 2)
     return view, other if rng.random() < task.difficulty else view
 
@@ -632,13 +599,6 @@ def _found(view: int, solid: int, clue: Clue) -> Marks:
     return [Around(view, solid), Around(view, clue.landmark), Along(view, solid, clue.landmark)]
 
 
-def _too(stage: Stage, clue: Clue) -> str:
-    if clue.landmark is None:
-        return ""
-    landmark = stage.solids[clue.landmark]
-    return f", and the {landmark.colour} {landmark.form} to go by"
-
-
 def _pictures(views: Sequence[int]) -> str:
     if not views:
         return "no picture"
@@ -646,21 +606,21 @@ def _pictures(views: Sequence[int]) -> str:
 
 
 def _geometry(stage: Stage, plan: Plan) -> str:
-    """All that distances follow from; lengths in units, angles in radians, the lens in px."""
+    """All that the pictures follow from; lengths in units, angles in radians, lenses in px."""
     facts = {
         "solids": [
             [s.form, s.colour, s.size, s.x, s.y, s.turn, round(s.radius, 4), round(s.height, 4)]
             for s in stage.solids
         ],
         "cameras": [[c.eye, c.target, c.roll, c.focal, c.centre] for c in stage.cameras],
-        "light": [round(part, 3) for part in stage.light],
+        "light": stage.light,
         "tags": plan.tags,
     }
     return json.dumps(facts, separators=(",", ":"))
 
 
 Theme = Callable[[Views, Random, Stage, int], Plan | None]
-Values = Callable[[int, int], range]  # of the numbers of solids and of views: answers there may be
+Values = Callable[[int, int], range]  # numbers of solids and of views to the answers there may be
 
 
 def _letters(count: int, views: int) -> range:

@@ -36,7 +36,9 @@ class Rates:
     line_error: float = 0.04  # s.d. of an end, in grid cells, or in tenths of the diagonal
     slip: float = 0.15  # that an op is placed carelessly
     slip_error: float = 0.2  # s.d. then, in the same units
-    notice: float = 0.85  # that a visible error is seen on the observation, each time it is looked at
+    notice: float = (
+        0.85  # that a visible error is seen on the observation, each time it is looked at
+    )
     wrong_object: float = 0.04  # an op lands on another object
     miss: float = 0.03  # an object is left out at first
     retype: float = 0.02  # a box is drawn as a line at first, or a line as a box
@@ -107,12 +109,16 @@ class Oracle:
             if len(now.turns) == len(state.turns):
                 return turn
             now = advance(now, turn, self.limits, self.family)
-        raise ValueError(f"{state.problem.id}#{state.sample} is not a state that this oracle led to")
+        raise ValueError(
+            f"{state.problem.id}#{state.sample} is not a state that this oracle led to"
+        )
 
     def _turn(self, rng: Random, state: State, said: Step | Answer) -> Turn:
         """What was meant, as text: sometimes broken, sloppy or cut short."""
         if isinstance(said, Step):
-            sized = [(op, state.problem.images[state.views[op.k - 1].base - 1].size) for op in said.ops]
+            sized = [
+                (op, state.problem.images[state.views[op.k - 1].base - 1].size) for op in said.ops
+            ]
             said = replace(said, ops=tuple(to_wire(op, size, self.family) for op, size in sized))
         text, fate = write(said), rng.random()
         for rate, spoil in (

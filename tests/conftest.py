@@ -1,0 +1,83 @@
+"""Doubles that many tests share: a plain picture, a problem on it, a policy that says fixed texts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from pipeline import canvas
+from pipeline.images import encode
+from pipeline.protocol import FAMILIES, write
+from pipeline.rollout import Limits, advance, read_turn
+from pipeline.types import (
+    Answer,
+    Box,
+    Kind,
+    Line,
+    Modality,
+    Point,
+    Problem,
+    Scene,
+    State,
+    Step,
+    Trajectory,
+    Turn,
+)
+
+PIXELS = FAMILIES["qwen2.5-vl"]
+
+
+def box(x1: int, y1: int, x2: int, y2: int, label: str = "cat", k: int = 1) -> Box:
+    return Box(k, (Point(x1, y1), Point(x2, y2)), label)
+
+
+def line(x1: int, y1: int, x2: int, y2: int, label: str = "way", k: int = 1) -> Line:
+    return Line(k, (Point(x1, y1), Point(x2, y2)), label)
+
+
+def plain_problem(**changes: object) -> Problem:
+    """224 × 224 px of grey, a choice of three; gold boxes one cat, the scene knows a dog too."""
+    images = changes.pop("images", None) or (encode(np.full((224, 224, 3), 200, np.uint8)),)
+    cat, dog = box(20, 20, 80, 80, "cat"), box(120, 120, 200, 200, "dog")
+    facts = {
+        "id": "plain-1",
+        "task": "plain",
+        "modality": Modality.IMAGE,
+        "images": images,
+        "question": "Which animal is on the left?",
+        "options": ("cat", "dog", "cow"),
+        "answer": "A",
+        "kind": Kind.CHOICE,
+        "gold": (Step("The cat is here.", (cat,)),),
+        "conclusion": "The cat is on the left.",
+        "scene": Scene((cat, dog), "{}"),
+    }
+    return Problem(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def run(
+    problem: Problem, turns: Sequence[Step | Answer | str], limits: Limits = Limits()
+) -> State | Trajectory:
+    """Advances through the given turns, said as text like a model's."""
+    now: State | Trajectory = canvas.opened(problem)
+    for said in turns:
+        assert isinstance(now, State), f"ended early: {now}"
+        text = said if isinstance(said, str) else write(said)
+        now = advance(now, read_turn(now, text, PIXELS), limits, PIXELS)
+    return now
+
+
+class Saying:
+    """A policy that says the given texts, one a turn, and then answers A."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    async def act(self, state: State) -> Turn:
+        said = self.texts[len(state.turns) :] or (write(Answer("Enough.", "A")),)
+        return read_turn(state, said[0], PIXELS)
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return plain_problem()

@@ -1,0 +1,145 @@
+"""The filters, each with a row that it drops and one that it keeps, and that nothing is lost."""
+
+from collections import Counter
+
+import pytest
+
+from pipeline import curate
+from pipeline.curate import Graded
+from pipeline.reflection import Tolerance
+from pipeline.reward import Rules
+from pipeline.rollout import Limits
+from pipeline.types import Answer, Grid, Line, Problem, Scene, Step, Trajectory, Verdict
+from tests.conftest import box, line, plain_problem, run
+
+LOOK = Step("The cat is here.", (box(30, 30, 90, 90),))
+MOVE = Step("A little off.", (box(20, 20, 80, 80, k=2),))
+DONE = Answer("So.", "A")
+
+
+def graded(*told: tuple[Step | Answer | str, ...], problem: Problem | None = None) -> list[Graded]:
+    problem = problem or plain_problem()
+    done = []
+    for sample, turns in enumerate(told):
+        finished = run(problem, turns, Limits(max_turns=6))
+        assert isinstance(finished, Trajectory)
+        done.append(Trajectory(problem.id, sample, finished.turns, finished.stop))
+    return list(curate.grade([problem], done, Rules(), Tolerance()))
+
+
+def reasons(rows: list[Graded], filters: list[curate.Filter]) -> list[str]:
+    return [verdict.reason for _, verdict in curate.sift(rows, filters)]
+
+
+def test_the_cold_filter_names_the_first_reason_for_every_row_and_keeps_the_rest() -> None:
+    sloppy = "The cat. Action: Object Mapper\n```json\n" + (
+        '[{"index": 1, "bbox_2d": [30, 30, 90, 90], "label": "cat"}]\n```'
+    )
+    rows = graded(
+        (LOOK, MOVE, DONE),
+        (LOOK, MOVE, DONE),
+        (LOOK, DONE),
+        (LOOK, MOVE, Answer("So.", "B")),
+        (LOOK, "Hm."),
+        (LOOK, LOOK),
+        (sloppy, MOVE, DONE),
+    )
+    assert reasons(rows, curate.cold_filters(3)) == [
+        "", "duplicate", "too_few_turns", "wrong", "malformed", "repeated_op", "format",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("paper", ["", "", "", "not_reflective"]),
+        ("strict", ["", "", "not_reflective", "not_reflective"]),
+        ("strict+helped", ["", "no_help", "not_reflective", "not_reflective"]),
+    ],
+)
+def test_the_reflective_filter_goes_by_the_rule_that_is_named(rule: str, expected: list[str]) -> None:
+    rows = graded(
+        (LOOK, MOVE, DONE),
+        (LOOK, Step("Hm.", (box(45, 45, 105, 105, k=2),)), DONE),
+        (LOOK, Step("One more.", (box(150, 20, 200, 80, k=2),)), DONE),
+        (LOOK, DONE),
+    )
+    # The third draws a cat elsewhere: with one true cat that is a relocation, and not strict.
+    assert reasons(rows, curate.reflective_filters(rule)) == expected
+
+
+def test_a_filter_sees_copies_only_within_a_problem() -> None:
+    first, second = plain_problem(id="p1"), plain_problem(id="p2")
+    rows = graded((LOOK, MOVE, DONE), problem=first) + graded((LOOK, MOVE, DONE), problem=second)
+    assert reasons(rows, [curate.unique()]) == ["", ""]
+
+
+def test_every_row_comes_out_once() -> None:
+    rows = graded((LOOK, DONE), (LOOK, MOVE, DONE), ("Hm.",))
+    out = list(curate.sift(rows, curate.cold_filters(3)))
+    assert [row.trajectory.sample for row, _ in out] == [0, 1, 2]
+    assert all(verdict.keep == (verdict.reason == "") for _, verdict in out)
+
+
+GRID = Grid(left=2, top=2, cell=40, columns=5, rows=5)  # centres at 22, 62, 102, 142, 182
+
+
+def on_grid(*ops: Line) -> Verdict:
+    problem = plain_problem(scene=Scene(ops, "{}", GRID), gold=(Step("I trace.", ops),))
+    (row,) = graded((Step("I trace.", ops), DONE), problem=problem)
+    return curate.on_grid(row)
+
+
+def test_a_line_along_the_centres_is_on_the_grid_and_so_is_one_a_fifth_of_a_cell_off() -> None:
+    assert on_grid(line(22, 22, 142, 22)).keep
+    assert on_grid(line(22, 30, 142, 30)).keep
+    assert on_grid(line(22, 22, 142, 22), line(142, 22, 142, 102, "2")).keep
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        (line(22, 33, 142, 33),),  # 11 px of 40 off
+        (line(22, 22, 142, 142 - 40),),  # cuts across cells
+        (line(22, 22, 165, 22),),  # reaches into a cell and not to its centre
+        (line(22, 22, 22, 220),),  # leaves the maze
+    ],
+)
+def test_a_line_that_misses_a_centre_it_visits_is_dropped(ops: tuple[Line, ...]) -> None:
+    verdict = on_grid(*ops)
+    assert (verdict.keep, verdict.reason) == (False, "off_grid")
+
+
+def test_only_the_lines_that_are_still_live_count() -> None:
+    off, put_right = line(22, 36, 142, 36), line(22, 22, 142, 22, k=2)
+    problem = plain_problem(scene=Scene((put_right,), "{}", GRID), gold=())
+    (row,) = graded((Step("I trace.", (off,)), Step("Higher.", (put_right,)), DONE), problem=problem)
+    assert curate.on_grid(row).keep
+
+
+def test_pass_rates_count_solved_samples_and_only_the_middle_is_learnable() -> None:
+    wrong = Answer("So.", "B")
+    told = {
+        "p1": [(LOOK, DONE), (LOOK, wrong)],
+        "p2": [(LOOK, DONE), (DONE,)],
+        "p3": [(LOOK, wrong), ("Hm.",)],
+    }
+    rows = [row for name, t in told.items() for row in graded(*t, problem=plain_problem(id=name))]
+    passed = list(curate.pass_rates(rows))
+    assert [(p.problem.id, p.rate) for p in passed] == [("p1", 0.5), ("p2", 1.0), ("p3", 0.0)]
+    assert [curate.learnable(p).reason for p in passed] == ["", "always_solved", "never_solved"]
+
+
+def test_trajectories_without_their_problem_are_our_fault_and_raise() -> None:
+    rows = graded((LOOK, DONE))
+    stray = Trajectory("elsewhere", 0, rows[0].trajectory.turns, rows[0].trajectory.stop)
+    with pytest.raises(curate.Unmatched, match="elsewhere"):
+        list(curate.grade([plain_problem()], [stray], Rules(), Tolerance()))
+
+
+def test_problems_without_trajectories_are_passed_over() -> None:
+    problems = [plain_problem(id=name) for name in ("p1", "p2", "p3")]
+    done = [graded((LOOK, DONE), problem=p)[0].trajectory for p in (problems[0], problems[2])]
+    pairs = [(p.id, t.problem_id) for p, t in curate.along(problems, done)]
+    assert pairs == [("p1", "p1"), ("p3", "p3")]
+    assert Counter(pairs).most_common(1)[0][1] == 1

@@ -1,0 +1,113 @@
+"""The fallible oracle: every error of its list happens, at the rate given, and the same each time."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from pipeline import curate
+from pipeline.protocol import FAMILIES
+from pipeline.reflection import Correction, Tolerance
+from pipeline.reward import Rules
+from pipeline.rollout import Limits, rollout
+from pipeline.tasks.counting import Counting
+from pipeline.tasks.maze import Maze
+from pipeline.teachers.oracle import Oracle, Rates
+from pipeline.types import Problem, Stop, Trajectory
+from tests.conftest import plain_problem
+
+PIXELS = FAMILIES["qwen2.5-vl"]
+SURE = Rates(**{name: 0.0 for name in Rates.__dataclass_fields__})  # never errs
+LIMITS = Limits(max_context=6144)
+
+
+def problems(count: int = 60) -> list[Problem]:
+    makers = (Counting(112, 112, 0.4), Maze(112, 112, 0.4))
+    return [replace(makers[n % 2].sample(Random(f"oracle/{n}")), id=f"p{n:03}") for n in range(count)]
+
+
+ASKED = problems()
+
+
+def told(rates: Rates, samples: int = 2, family: str = "qwen2.5-vl", seed: int = 0) -> list[Trajectory]:
+    async def collect() -> list[Trajectory]:
+        policy = Oracle(rates, seed, LIMITS, FAMILIES[family])
+        runs = rollout(policy, ASKED, samples, LIMITS, FAMILIES[family])
+        return [run async for run in runs if isinstance(run, Trajectory)]
+
+    return asyncio.run(collect())
+
+
+def graded(rates: Rates, **options: object) -> list[curate.Graded]:
+    done = told(rates, **options)  # type: ignore[arg-type]
+    return list(curate.grade(ASKED, done, Rules(), Tolerance()))
+
+
+def test_an_oracle_that_never_errs_solves_everything_in_full_marks() -> None:
+    assert all(row.score.total == 2 and row.score.draw == 1 for row in graded(SURE))
+
+
+def test_it_does_so_in_thousandths_too_but_for_rounding() -> None:
+    rows = graded(SURE, family="qwen3-vl")
+    assert all(row.score.total == 2 and (row.score.draw or 0) > 0.9 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("rate", "stop"),
+    [
+        ("malformed", Stop.MALFORMED), ("bad_op", Stop.BAD_OP), ("repeat", Stop.REPEATED_OP),
+        ("truncated", Stop.TRUNCATED), ("dither", Stop.TOO_MANY_TURNS), ("ramble", Stop.TOO_LONG),
+    ],
+)  # fmt: skip
+def test_each_error_ends_in_its_stop_reason_at_about_its_rate(rate: str, stop: Stop) -> None:
+    some = replace(SURE, slip_error=0.2, **{rate: 0.5})
+    stops = Counter(t.stop for t in told(some))
+    assert 0.25 < stops[stop] / sum(stops.values()) < 0.95, stops
+
+
+def test_wrong_answers_come_at_their_rate_and_hopeless_problems_are_never_solved() -> None:
+    wrong = [row.solved for row in graded(replace(SURE, wrong_answer=0.3), samples=4)]
+    assert 0.6 < sum(wrong) / len(wrong) < 0.8
+    passed = list(curate.pass_rates(graded(replace(SURE, hopeless=0.3), samples=4)))
+    assert {p.rate for p in passed} == {0.0, 1.0}
+
+
+def test_sloppy_turns_cost_the_format_and_nothing_else() -> None:
+    rows = graded(replace(SURE, lenient=0.5))
+    assert all(row.solved for row in rows)
+    assert 0.1 < sum(row.score.format for row in rows) / len(rows) < 0.7
+
+
+def test_slips_are_seen_and_corrected_towards_the_truth() -> None:
+    rows = graded(replace(SURE, slip=0.4, slip_error=0.2, notice=1.0))
+    kinds = Counter(c.kind for row in rows for c in row.reflection.corrections)
+    helped = [c.helped for row in rows for c in row.reflection.corrections]
+    assert kinds[Correction.REFINE] > 50
+    assert sum(bool(h) for h in helped) > 0.95 * len(helped)
+    assert sum(row.score.draw or 0 for row in rows) > 0.93 * len(rows)  # what is not visible stays
+
+
+def test_wrong_types_and_wrong_objects_occur_and_what_is_not_noticed_misleads() -> None:
+    rows = graded(replace(SURE, retype=0.3, wrong_object=0.3, notice=1.0))
+    kinds = Counter(c.kind for row in rows for c in row.reflection.corrections)
+    assert kinds[Correction.RETYPE] > 10
+    blind = graded(replace(SURE, wrong_object=0.3, miss=0.1, notice=0.0, misled=1.0))
+    assert sum(row.solved for row in blind) < 0.8 * len(blind)
+
+
+def test_the_same_seed_writes_the_same_texts_and_another_seed_others() -> None:
+    assert told(Rates()) == told(Rates())
+    assert told(Rates()) != told(Rates(), seed=1)
+
+
+def test_a_problem_without_gold_is_refused_with_its_name() -> None:
+    bare = plain_problem(gold=())
+
+    async def ask() -> None:
+        async for _ in rollout(Oracle(SURE, 0, LIMITS, PIXELS), [bare], 1, LIMITS, PIXELS):
+            pass
+
+    with pytest.raises(ValueError, match="plain-1 has no gold ops"):
+        asyncio.run(ask())

@@ -1,0 +1,226 @@
+"""The wire format: what is written is read back, and whatever else is read has a typed reason."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import canvas
+from pipeline.protocol import (
+    FAMILIES,
+    GO_ON,
+    LAST,
+    MAX_CHARS,
+    Picture,
+    from_wire,
+    parse,
+    render,
+    to_wire,
+    write,
+)
+from pipeline.types import Answer, Box, Fault, Line, Point, Size, State, Step, Stop
+from tests.conftest import box, line, plain_problem, run
+
+THINK = "<think> I look. </think> Action: "
+ROW = '{"index": 1, "bbox_2d": [1, 2, 30, 40], "label": "cat"}'
+
+
+def drawing(block: str, tool: str = "Object Mapper") -> str:
+    return f"{THINK}{tool}\n```json\n{block}\n```"
+
+
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\r"), min_size=1, max_size=40
+).filter(lambda t: t.strip() == t and "think>" not in t and "answer>" not in t)
+points = st.builds(Point, st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6))
+indexes = st.integers(1, 50)
+boxes = st.builds(
+    lambda k, p, w, h, label: Box(k, (p, Point(min(p.x + w, 10**6), min(p.y + h, 10**6))), label),
+    indexes, points, st.integers(0, 500), st.integers(0, 500), texts,
+)  # fmt: skip
+lines = st.builds(lambda k, p, q, label: Line(k, (p, q), label), indexes, points, points, texts)
+steps = st.builds(Step, texts, st.lists(st.one_of(boxes, lines), min_size=1, max_size=6).map(tuple))
+answers = st.builds(Answer, texts, texts.filter(lambda t: "```" not in t))
+
+
+@given(st.one_of(steps, answers))
+def test_what_is_written_is_read_back_as_strict(said: Step | Answer) -> None:
+    assert parse(write(said)) == said
+
+
+def test_a_thought_that_would_end_itself_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="cannot hold"):
+        write(Answer("so </think> then", "A"))
+
+
+def test_the_tool_named_is_that_of_the_first_op() -> None:
+    assert "Action: Path Tracer" in write(Step("I look.", (line(0, 0, 9, 9), box(1, 1, 5, 5))))
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "no action"),
+        ("5", "no action"),
+        ("The cat is on the left.", "no action"),
+        (f"{THINK}Object Finder\n```json\n[{ROW}]\n```", "unknown action"),
+        (f"{THINK}Object Mapper\nAction: Answer\n<answer> A </answer>", "2 actions"),
+        (f"{drawing(f'[{ROW}]')}\n<answer> A </answer>", "ops together with an answer"),
+        (f"{THINK}Answer\n```json\n[{ROW}]\n```\n<answer> A </answer>", "ops together"),
+        (f"{THINK}Answer\n<answer> A </answer> <answer> B </answer>", "2 answers"),
+        (f"{THINK}Answer", "no answer"),
+        (f"{THINK}Answer\n<answer>   </answer>", "an empty answer"),
+        (f"{THINK}Answer\n<answer> A", "not closed"),
+        (f"{THINK}Object Mapper", "no single fenced"),
+        (drawing("[]"), "an empty list"),
+        (drawing("5"), "a JSON int"),
+        (drawing('"cat"'), "a JSON str"),
+        (drawing("null"), "a JSON NoneType"),
+        (drawing("[5]"), "an op that is a JSON int"),
+        (drawing('[{"bbox_2d": [1, 2, 3, 4], "label": "a"}]'), "index missing"),
+        (drawing('[{"index": true, "bbox_2d": [1, 2, 3, 4], "label": "a"}]'), "index true"),
+        (drawing('[{"index": 1.5, "bbox_2d": [1, 2, 3, 4], "label": "a"}]'), "index 1.5"),
+        (drawing('[{"index": 99**98**97, "bbox_2d": [1, 2, 3, 4], "label": "a"}]'), "not JSON"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3], "label": "a"}]'), "not 4 numbers"),
+        (drawing('[{"index": 1, "bbox_2d": "1,2,3,4", "label": "a"}]'), "not 4 numbers"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, "4"], "label": "a"}]'), "not a number"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, true], "label": "a"}]'), "not a number"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, 1e400], "label": "a"}]'), "no coordinate"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, NaN], "label": "a"}]'), "not JSON"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, 4]}]'), "label missing"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, 4], "label": " "}]'), "empty or no text"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, 4], "label": 7}]'), "empty or no text"),
+        (drawing('[{"index": 1, "label": "a"}]'), "neither"),
+        (drawing('[{"index": 1, "start_point_2d": [1, 2], "label": "a"}]'), "end_point_2d missing"),
+        (drawing("[" * 5000 + "]" * 5000), "deep"),
+        (drawing('[{"index": 1, "bbox_2d": [' + "9" * 5000 + ', 1, 2, 3], "label": "a"}]'), "JSON"),
+        (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, 4], "label": "\\ud800"}]'), "label"),
+        ("\ud800", "lone surrogate"),
+        ("x" * (MAX_CHARS + 1), "characters"),
+        ("\0" * 100, "no action"),
+    ],
+)  # fmt: skip
+def test_a_turn_without_meaning_is_malformed_and_says_why(text: str, detail: str) -> None:
+    parsed = parse(text)
+    assert isinstance(parsed, Fault)
+    assert parsed.reason is Stop.MALFORMED
+    assert detail in parsed.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "lenient"),
+    [
+        (f"{THINK}Object Mapper\n``` json\n[{ROW}]\n```", {"fence"}),
+        (f"{THINK}Object Mapper ```json [{ROW}] ```", {"fence"}),
+        (f"{THINK}Object Mapper\n```\n[{ROW}]\n```", {"fence"}),
+        (drawing(ROW), {"bare"}),
+        (drawing(f"[{ROW}]".replace("1, 2, 30, 40", "30, 40, 1, 2")), {"corners"}),
+        (drawing(f"[{ROW}]".replace("30", "29.6")), {"fraction"}),
+        (drawing(f"[{ROW}]".replace("30", "30.0")), set()),
+        (drawing(f"[{ROW}]".replace("}", ', "score": 1}')), {"keys"}),
+        (drawing(f"[{ROW}]") + "\nDone.", {"stray"}),
+        (drawing(f"[{ROW}]", tool="Path Tracer"), {"action"}),
+        (drawing(f"[{ROW}]", tool="object mapper"), {"action"}),
+        (drawing(f"[{ROW}]").replace("<think>", "Well. <think>"), {"think"}),
+        (drawing(f"[{ROW}]").replace("<think> I look. </think>", "I look."), {"think"}),
+    ],
+)
+def test_a_lenient_turn_is_understood_and_remembered(text: str, lenient: set[str]) -> None:
+    parsed = parse(text)
+    assert isinstance(parsed, Step)
+    assert parsed.ops == (box(1, 2, 30, 40),)
+    assert set(parsed.lenient) == lenient
+    assert parsed.thought == "I look."
+
+
+def test_both_kinds_may_mix_in_a_step_and_either_tool_may_be_named() -> None:
+    mixed = Step("I look.", (box(1, 1, 5, 5), line(0, 0, 9, 9)))
+    assert parse(write(mixed)) == mixed
+    renamed = parse(write(mixed).replace("Object Mapper", "Path Tracer"))
+    assert isinstance(renamed, Step)
+    assert renamed.lenient == ()
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=300))
+def test_any_text_gives_one_of_three_things(text: str) -> None:
+    for said in (text, drawing(text), f"{THINK}Answer\n<answer>{text}</answer>", THINK + text):
+        assert isinstance(parse(said), Step | Answer | Fault)
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(
+            st.sampled_from(["index", "bbox_2d", "start_point_2d", "end_point_2d", "label", "x"]),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(json_values)
+def test_any_json_in_the_block_gives_a_step_or_a_fault(value: object) -> None:
+    assert isinstance(parse(drawing(json.dumps(value))), Step | Fault)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<answer>", "</answer>", "```", "<think>", "</think>", "Action:", "[", '{"a":', '"\\', "9", "\n", "Action: Answer\n"],
+)  # fmt: skip
+def test_no_repetition_makes_parsing_slow(piece: str) -> None:
+    for head in ("", THINK, f"{THINK}Object Mapper\n", f"{THINK}Object Mapper\n```json\n"):
+        text = head + piece * (60_000 // len(piece))
+        start = time.perf_counter()
+        parse(text)
+        parse(text + "\n```")
+        assert time.perf_counter() - start < 0.1  # two turns, 50 ms each
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.data())
+def test_thousandths_come_back_within_a_thousandth(
+    across: int, down: int, data: st.DataObject
+) -> None:
+    size, family = Size(across * 32, down * 32), FAMILIES["qwen3-vl"]
+    x, y = data.draw(st.integers(0, size.width)), data.draw(st.integers(0, size.height))
+    op = Line(1, (Point(x, y), Point(0, 0)), "a")
+    back = from_wire(to_wire(op, size, family), size, family)
+    assert abs(back.p[0].x - x) <= 1 + size.width / 2000
+    assert abs(back.p[0].y - y) <= 1 + size.height / 2000
+
+
+def test_each_turn_only_appends_to_what_the_model_has_seen() -> None:
+    problem, family = plain_problem(), FAMILIES["qwen2.5-vl"]
+    states = [canvas.opened(problem)]
+    said = [Step("One.", (box(1, 1, 50, 50),)), Step("Two.", (box(5, 5, 60, 60, k=2),))]
+    for n in range(len(said)):
+        after = run(problem, said[: n + 1])
+        assert isinstance(after, State)
+        states.append(after)
+    shown = [render(state, family, 10) for state in states]
+    assert shown[1][: len(shown[0])] == shown[0]
+    assert shown[2][: len(shown[1])] == shown[1]
+    assert [part for message in shown[2] for part in message.parts if isinstance(part, Picture)] == [
+        Picture(1), Picture(2), Picture(3),
+    ]  # fmt: skip
+
+
+def test_the_turn_before_the_last_is_told_that_the_answer_is_due() -> None:
+    problem, family = plain_problem(), FAMILIES["qwen2.5-vl"]
+    state = run(problem, [Step("One.", (box(1, 1, 50, 50),))])
+    assert isinstance(state, State)
+    assert render(state, family, max_turns=3)[-1].parts[-1] == GO_ON
+    assert render(state, family, max_turns=2)[-1].parts[-1] == LAST
+
+
+def test_the_first_message_has_pictures_question_and_lettered_options() -> None:
+    first = render(canvas.opened(plain_problem()), FAMILIES["qwen2.5-vl"], 10)[1]
+    assert first.parts[0] == Picture(1)
+    assert "width 224, height 224" in str(first.parts[1])
+    assert "A. cat\nB. dog\nC. cow" in str(first.parts[-1])
