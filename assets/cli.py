@@ -1,5 +1,6 @@
 """``drawloop``: thin doors to what Dagster and the pipeline do."""
 
+import fcntl
 import json
 import os
 import sys
@@ -43,11 +44,18 @@ def main() -> None:
 @plain_errors
 def list_versions() -> None:
     """The dataset versions, and what each is made of."""
+    refused = []
     for name in names():
-        version = load(name)
+        try:
+            version = load(name)
+        except VersionError as error:
+            refused.append(str(error))
+            continue
         mix = ", ".join([*version.problems.tasks, *version.problems.sources])
         click.echo(f"{name}: {sum(version.problems.splits.values()):,} problems ({mix})")
         click.echo(f"    {version.description}")
+    if refused:
+        raise VersionError("\n".join(refused))
 
 
 @main.command()
@@ -109,14 +117,11 @@ def try_version(version: str, count: int) -> None:
 def build(versions: tuple[str, ...]) -> None:
     """Materializes the sets and exports of one VERSION after another, in this process."""
     chosen = [load(name) for name in versions]
-    _dagster_home()
-    import dagster as dg
-
     from assets.definitions import defs
 
     job = defs.resolve_job_def("sets")
     quiet = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
-    with dg.DagsterInstance.get() as instance:
+    with _instance() as instance:
         for version in chosen:
             result = job.execute_in_process(
                 partition_key=version.name,
@@ -149,9 +154,19 @@ def _failures(result: Any) -> str:
     return "; ".join([*causes, *blocked])
 
 
-def _dagster_home() -> None:
-    """Runs appear in the UI: DAGSTER_HOME, or else this project's folder, keeps them."""
-    os.environ.setdefault("DAGSTER_HOME", str(HOME))
+def _instance() -> Any:
+    """Dagster's instance in DAGSTER_HOME, or else in this project's folder, so that the UI shows runs.
+
+    Opened by one process at a time: two that make its tables at once fail on each other's.
+    """
+    import dagster as dg
+
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
+    with (home / ".drawloop.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+        instance.get_asset_keys()  # makes the tables of the event log, too
+    return instance
 
 
 @main.command()

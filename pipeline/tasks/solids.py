@@ -29,7 +29,7 @@ FLOOR_REACH = 8.0  # units from the middle to where the tiles have faded into th
 FONT = cv2.FontFace("sans")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Solid:
     form: str
     colour: str
@@ -55,6 +55,7 @@ class Solid:
     def middle(self) -> Vector:
         return self.x, self.y, self.height / 2
 
+    @cached_property
     def hull(self) -> Array:
         """Points (n, 3) whose convex hull is the solid, near enough for windows and shadows."""
         c, s = math.cos(self.turn), math.sin(self.turn)
@@ -106,7 +107,7 @@ class Camera:
 
     def fitted(self, solids: Sequence[Solid], size: Size) -> "Camera":
         """Zoomed and shifted so that all solids just fill the picture, but for a margin."""
-        spots = self.project(np.concatenate([solid.hull() for solid in solids]))
+        spots = self.project(np.concatenate([solid.hull for solid in solids]))
         low, high = spots.min(axis=0), spots.max(axis=0)
         room = np.array(size) - 2 * 0.09 * min(size)
         focal = self.focal * float((room / (high - low)).min())
@@ -155,7 +156,7 @@ def cast(
     windows: list[tuple[slice, slice]] = []
     whole: list[int] = []
     for n, solid in enumerate(solids, start=1):
-        spots = camera.project(solid.hull()) * detail
+        spots = camera.project(solid.hull) * detail
         pad = 2 + 0.03 * float(np.ptp(spots[:, 0]))  # the hull of a round solid cuts corners
         x1, y1 = (max(0, int(low - pad)) for low in spots.min(axis=0))
         x2, y2 = (int(high + pad) for high in spots.max(axis=0))
@@ -241,7 +242,7 @@ def peek(solids: Sequence[Solid], camera: Camera, size: Size) -> list[float]:
     picture = np.zeros((math.ceil(size.height * scale), math.ceil(size.width * scale)), np.uint8)
     outlines = {}
     for n in sorted(range(len(solids)), key=lambda n: -math.dist(camera.eye, solids[n].middle)):
-        spots = np.round(camera.project(solids[n].hull()) * scale).astype(np.int32)
+        spots = np.round(camera.project(solids[n].hull) * scale).astype(np.int32)
         outlines[n] = cv2.convexHull(spots)
         cv2.fillConvexPoly(picture, outlines[n], n + 1)
     seen = np.bincount(picture.ravel(), minlength=len(solids) + 1)
@@ -261,7 +262,7 @@ def floor(solids: Sequence[Solid], light: Vector, grain: int) -> Array:
     """Brightness 0..255 of the floor from above: `_tiles` and soft shadows."""
     lit = np.full_like(_tiles(grain), 255)
     for solid in solids:
-        points = solid.hull()
+        points = solid.hull
         fallen = points[:, :2] - points[:, 2:] * (np.array(light[:2]) / light[2])
         corners = np.round((fallen + FLOOR_REACH) * grain).astype(np.int32)
         cv2.fillConvexPoly(lit, cv2.convexHull(corners), 145)
@@ -303,7 +304,7 @@ def tag(pixels: Pixels, shot: Shot, texts: Mapping[int, str]) -> Shot:
     tall, wide = pixels.shape[:2]
     height = min(36, max(9, min(tall, wide) // 22))
     owner, d = shot.owner.copy(), shot.detail
-    cover = (owner[::d, ::d] > 0).astype(np.int32)
+    cover = (owner[::d, ::d] > 0).astype(np.uint8)
     pins = {solid: _pin(shot, solid) for solid in texts}
     places: dict[int, tuple[int, int, int, int]] = {}
     for solid, text in texts.items():
@@ -340,6 +341,7 @@ def _place(
     (left, top), (right, bottom) = box
     width, height = size
     best = (math.inf, (0, 0, width, height))
+    sums = cv2.integral(cover)  # [y, x]: of all that is above y and left of x
     for gap in (2, 2 + height // 2, 2 + height):
         for turn in range(16):
             angle = turn * math.pi / 8 + math.pi / 2  # straight below comes first
@@ -347,7 +349,8 @@ def _place(
             y = (top + bottom) / 2 + math.sin(angle) * ((bottom - top + height) / 2 + gap)
             x1 = min(max(0, round(x - width / 2)), cover.shape[1] - width)
             y1 = min(max(0, round(y - height / 2)), cover.shape[0] - height)
-            cost = int(cover[y1 : y1 + height, x1 : x1 + width].sum()) + gap / 4
+            x2, y2 = x1 + width, y1 + height
+            cost = int(sums[y2, x2] - sums[y1, x2] - sums[y2, x1] + sums[y1, x1]) + gap / 4
             if cost < best[0]:
-                best = (cost, (x1, y1, x1 + width, y1 + height))
+                best = (cost, (x1, y1, x2, y2))
     return best[1]

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.images import decode, size_of
-from pipeline.tasks import motion
+from pipeline.images import decode
 from pipeline.tasks.motion import Motion
-from pipeline.types import Box, Image, Kind, Line, Modality, Op, Problem
+from pipeline.types import Box, Kind, Line, Modality, Op, Problem
 
 Place = tuple[float, float]
 
@@ -27,11 +26,11 @@ def sample(key: object, **fields: Any) -> Problem:
 
 @pytest.fixture(scope="module")
 def pool() -> list[Problem]:
-    """Problems of all difficulties without their PNGs, which take most of the time to make."""
+    """Problems of all difficulties without their pictures, which take most of the time to make."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(motion, "encode", lambda pixels: Image(b"", size_of(pixels), ""))
-        easy = [sample(n, difficulty=0.0) for n in range(300)]
-        return easy + [sample(n, difficulty=d) for n in range(75) for d in (0.5, 1.0)]
+        patch.setattr(Motion, "_paint", lambda *_: iter(()))
+        many = ((0.0, 220), (0.5, 25), (1.0, 70))
+        return [sample(n, difficulty=d) for d, count in many for n in range(count)]
 
 
 @cache
@@ -105,7 +104,7 @@ def test_the_answer_follows_from_the_geometry(pool: list[Problem]) -> None:
 
 def test_how_many_times_is_asked_of_the_figure_that_moved_farther() -> None:
     asked = 0
-    for n in range(40):
+    for n in range(25):
         problem = sample(n, wording="plain", difficulty=0.0)
         found = re.search(r"as far as the (\w+ \w+) did the (\w+ \w+) move", problem.question)
         if found:
@@ -113,7 +112,7 @@ def test_how_many_times_is_asked_of_the_figure_that_moved_farther() -> None:
             base, thing = (measure(routes(problem)[name]) for name in found.groups())
             assert round(thing / base, 1) == float(problem.answer) > 1
             asked += 1
-    assert asked > 3
+    assert asked > 2
 
 
 def test_the_winner_leads_clearly_and_not_by_both_measures_when_hard(pool: list[Problem]) -> None:
@@ -134,7 +133,8 @@ def test_no_figure_leaves_it_open_on_which_side_of_the_line_it_is(pool: list[Pro
             continue
         for colour, form, radius, _ in geometry(problem)["figures"]:
             away = depths(problem, f"{colour} {form}")
-            assert away[0] > radius and abs(away[-1]) > radius
+            assert away[0] > radius
+            assert abs(away[-1]) > radius
             assert min(away) > radius or min(away) < -radius
 
 
@@ -151,7 +151,8 @@ def test_figures_have_names_of_their_own_and_stay_inside(pool: list[Problem]) ->
         assert 2 <= len(rows) <= 8
         assert len({(row[0], row[1]) for row in rows}) == len(rows)
         for _, _, radius, route in rows:
-            assert radius >= 5 and len(route) == 16
+            assert radius >= 5
+            assert len(route) == 16
             assert all(radius < x < 112 - radius and radius < y < 112 - radius for x, y in route)
 
 
@@ -182,17 +183,21 @@ def test_options_are_unique_and_only_choices_have_them(pool: list[Problem]) -> N
 
 def test_gold_is_exact_distinct_and_known_to_the_scene(pool: list[Problem]) -> None:
     for problem in pool:
-        assert problem.scene and problem.conclusion
+        assert problem.scene
+        assert problem.conclusion
         ops = gold_ops(problem)
-        assert 1 <= len(problem.gold) <= 2 and all(len(step.ops) <= 12 for step in problem.gold)
-        assert len(set(ops)) == len(ops) and set(ops) <= set(problem.scene.objects)
+        assert 1 <= len(problem.gold) <= 2
+        assert all(len(step.ops) <= 12 for step in problem.gold)
+        assert len(set(ops)) == len(ops)
+        assert set(ops) <= set(problem.scene.objects)
         boxes = [op for op in ops if isinstance(op, Box)]
         lines = [op for op in ops if isinstance(op, Line)]
         assert not {op.label for op in boxes} & {op.label for op in lines}
         for op in problem.scene.objects:
             (x1, y1), (x2, y2) = op.p
             assert 1 <= op.k <= 16
-            assert min(x1, x2, y1, y2) >= 0 and max(x1, x2, y1, y2) <= 112
+            assert min(x1, x2, y1, y2) >= 0
+            assert max(x1, x2, y1, y2) <= 112
             assert (x1 < x2 and y1 < y2) if isinstance(op, Box) else op.p[0] != op.p[1]
 
 
@@ -224,15 +229,17 @@ def test_lines_of_a_path_add_up_to_its_length(pool: list[Problem]) -> None:
 @pytest.mark.parametrize("size", [(112, 112), (224, 112), (1000, 700)])
 def test_sizes_and_difficulties_work(size: tuple[int, int], difficulty: float) -> None:
     problem = sample("size", width=size[0], height=size[1], difficulty=difficulty)
-    assert problem.task == "motion" and problem.modality is Modality.VIDEO and problem.id == ""
+    assert problem.task == "motion"
+    assert problem.modality is Modality.VIDEO
+    assert problem.id == ""
     assert [decode(image).shape for image in problem.images] == [(size[1], size[0], 3)] * 16
     assert len({image.sha256 for image in problem.images}) > 10
 
 
 def test_gold_boxes_lie_tightly_on_the_figures_pixels() -> None:
     checked = 0
-    for n in range(12):
-        problem = sample(n, width=280, height=280, difficulty=n / 11)
+    for n in range(8):
+        problem = sample(n, width=280, height=280, difficulty=n / 7)
         for op in gold_ops(problem):
             if not isinstance(op, Box):
                 continue
@@ -265,6 +272,6 @@ def phrasings(problems: list[Problem]) -> dict[tuple[str, Kind], set[str]]:
 def test_plain_wording_has_one_phrasing_and_varied_wording_at_least_five(
     pool: list[Problem],
 ) -> None:
-    plain = [sample(n, difficulty=0.0, wording="plain") for n in range(40)]
+    plain = [sample(n, difficulty=0.0, wording="plain") for n in range(25)]
     assert all(len(questions) == 1 for questions in phrasings(plain).values())
     assert all(len(questions) >= 5 for questions in phrasings(pool).values())

@@ -35,12 +35,14 @@ def make(key: str, difficulty: float = 0.5, width: int = 112, height: int = 112)
 
 @pytest.fixture(scope="module")
 def easy() -> list[Problem]:
-    return [make(f"easy/{n}", 0.1) for n in range(400)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "SMOOTH_BELOW", 0)  # one sample a pixel: faster, and tested as well
+        return [make(f"easy/{n}", 0.1) for n in range(400)]
 
 
 @pytest.fixture(scope="module")
 def hard() -> list[Problem]:
-    return [make(f"hard/{n}", 1.0) for n in range(40)]
+    return [make(f"hard/{n}", 1.0) for n in range(30)]
 
 
 def family(problem: Problem) -> tuple[str, re.Match[str]]:
@@ -130,25 +132,25 @@ def test_all_families_and_kinds_appear(easy: list[Problem]) -> None:
 
 
 def test_letters_and_values_are_balanced(easy: list[Problem]) -> None:
-    letters = Counter(p.answer for p in easy if p.kind is Kind.CHOICE)
-    answers: dict[tuple[str, int, int], Counter[str]] = {}
+    answers: dict[tuple[str, Kind, int], Counter[str]] = {}
     for p in easy:
-        if p.kind is Kind.NUMBER:
-            key = family(p)[0], len(p.images), len(facts(p)["solids"])
-            answers.setdefault(key, Counter())[p.answer] += 1
-    balanced = [(letters, 4)]
-    for (name, cameras, solids), counts in answers.items():
-        if name == "different":  # 1..cameras, whatever the number of solids
-            balanced.append((counts, cameras))
-        else:
-            balanced.append((counts, cameras + 1 if name == "holds" else solids))
-    assert sum(letters.values()) > 150
-    for counts, values in balanced:
+        name, _ = family(p)
+        values = {
+            "different": len(p.images),
+            "holds": len(p.images) + 1,
+            "nearer": len(facts(p)["solids"]),
+        }
+        among = 4 if p.kind is Kind.CHOICE else values[name]
+        answers.setdefault((name, p.kind, among), Counter())[p.answer] += 1
+    tagged = answers.pop(("same", Kind.CHOICE, 4)) + answers.pop(("nearest", Kind.CHOICE, 4))
+    answers["same or nearest", Kind.CHOICE, 4] = tagged
+    assert sum(tagged.values()) > 100
+    for (_, _, among), counts in answers.items():
         total = sum(counts.values())
-        assert len(counts) <= values
-        spread = math.sqrt(total * (values - 1)) / values
-        for count in [*counts.values(), *[0] * (values - len(counts))]:
-            assert abs(count - total / values) <= 4 * spread + 1e-9
+        assert len(counts) <= among
+        sigma = math.sqrt(total * (among - 1)) / among
+        for count in [*counts.values(), *[0] * (among - len(counts))]:
+            assert abs(count - total / among) <= 4 * sigma
 
 
 def test_options_are_unique_and_hold_the_answer(easy: list[Problem]) -> None:
@@ -183,7 +185,7 @@ def test_a_clue_is_true_of_the_tagged_solid_alone(hard: list[Problem]) -> None:
 def test_boxes_lie_tightly_on_the_colour_of_their_solid() -> None:
     """In pictures without tags, on solids whose colour no other has."""
     checked = 0
-    for n in range(25):
+    for n in range(16):
         problem = make(f"tight/{n}", 0.2, 224, 224)
         scene = facts(problem)
         for k, image in enumerate(problem.images, start=1):
@@ -206,11 +208,11 @@ def test_boxes_lie_tightly_on_the_colour_of_their_solid() -> None:
                 found = xs[near].min(), ys[near].min(), xs[near].max() + 1, ys[near].max() + 1
                 assert np.abs(np.subtract(found, (x1, y1, x2, y2))).max() <= 2, (colour, box)
                 checked += 1
-    assert checked >= 40
+    assert checked >= 30
 
 
 def test_every_solid_shows_half_of_itself(hard: list[Problem]) -> None:
-    for problem in hard[:20]:
+    for problem in hard[:10]:
         scene = facts(problem)
         solids = [Solid(*row[:6]) for row in scene["solids"]]
         for eye, target, roll, focal, centre in scene["cameras"]:
@@ -300,7 +302,7 @@ def test_wordings_vary_and_plain_takes_the_first() -> None:
     for questions in (views.SAME, views.DIFFERENT, views.NEAREST, views.NEARER, views.HOLDS):
         assert len(set(questions)) >= 5
     varied = Views(width=112, height=112, difficulty=0.0, wording="varied")
-    openings = {varied.sample(Random(f"words/{n}")).question[:12] for n in range(30)}
+    openings = {varied.sample(Random(f"words/{n}")).question[:12] for n in range(20)}
     assert len(openings) >= 6
 
 

@@ -1,0 +1,172 @@
+"""The command line and Dagster over it, as a user runs them: in processes of their own."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.assets.conftest import TINY
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> dict[str, str]:
+    """An environment with versions, store and Dagster home of its own."""
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "tiny.yaml").write_text(TINY)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+    return {
+        **os.environ,
+        "DRAWLOOP_VERSIONS": str(tmp_path / "versions"),
+        "DRAWLOOP_DATA": str(tmp_path / "data"),
+        "DAGSTER_HOME": str(tmp_path / "home"),
+    }
+
+
+def drawloop(place: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "drawloop", *words], env=place, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def add(place: dict[str, str], name: str, text: str) -> None:
+    (Path(place["DRAWLOOP_VERSIONS"]) / f"{name}.yaml").write_text(text)
+
+
+def parquet(place: dict[str, str]) -> dict[str, bytes]:
+    data = Path(place["DRAWLOOP_DATA"])
+    return {
+        str(path.relative_to(data)): path.read_bytes()
+        for path in data.rglob("*")
+        if path.suffix in (".parquet", ".json") and path.relative_to(data).parts[0] != "tmp"
+    }
+
+
+def test_a_version_is_listed_planned_built_and_its_state_told(place: dict[str, str]) -> None:
+    assert "tiny: 32 problems (counting, maze)" in drawloop(place, "list").stdout
+    planned = json.loads(drawloop(place, "plan", "tiny", "--json").stdout)
+    assert {p["stage"]: p["trajectories"] for p in planned}["teacher"] == 24
+    assert all(p["model_tokens"] > 0 for p in planned if p["trajectories"])
+    done = drawloop(place, "build", "tiny")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(drawloop(place, "status", "tiny", "--json").stdout)
+    assert {row["asset"] for row in told if row["path"] is None} == set()
+    assert "cold_export" in drawloop(place, "status", "tiny").stdout
+
+
+def test_trying_a_version_prints_every_stage_and_draws_its_pictures(place: dict[str, str]) -> None:
+    done = drawloop(place, "try", "tiny", "-n", "2")
+    assert done.returncode == 0, done.stderr
+    for stage in ("teacher", "cold_model", "reflective_model"):
+        assert f"== {stage} (oracle)" in done.stdout
+    pictures = list((Path(place["DRAWLOOP_DATA"]) / "try" / "tiny").glob("*.png"))
+    assert len(pictures) == 6
+    assert all(str(picture) in done.stdout for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan", "nope"), "no version 'nope': there are broken, elsewhere, tiny"),
+        (("build", "../tiny"), "no version '../tiny'"),
+        (("build", "broken"), "versions/broken.yaml: problems.splits.cold"),
+        (("try", "elsewhere"), "no backend here runs it; there are oracle"),
+        (("build", "elsewhere"), "no backend here runs it; there are oracle"),
+        (("list",), "versions/broken.yaml: problems.splits.cold: 'many'"),
+        (("prune", "--yes"), "versions/broken.yaml"),
+    ],
+)
+def test_what_a_user_can_mend_is_said_without_a_traceback(
+    place: dict[str, str], words: tuple[str, ...], said: str
+) -> None:
+    add(place, "broken", TINY.replace("cold: 8", "cold: many"))
+    add(place, "elsewhere", TINY.replace(
+        "teacher: {policy: {kind: oracle}", "teacher: {policy: {kind: checkpoint, model: some/model}"
+    ))  # fmt: skip
+    done = drawloop(place, *words)
+    assert done.returncode != 0
+    assert said in done.stderr
+    last = [text for text in done.stderr.splitlines() if text.startswith("drawloop:")]
+    assert last
+    assert "Traceback" not in "".join(last)
+
+
+def test_pruning_takes_what_no_version_leads_to_and_leaves_the_rest(place: dict[str, str]) -> None:
+    assert drawloop(place, "build", "tiny").returncode == 0
+    before = parquet(place)
+    assert "Nothing to prune" in drawloop(place, "prune", "--yes").stdout
+    add(place, "tiny", TINY.replace("min_turns: 2", "min_turns: 3"))
+    assert drawloop(place, "build", "tiny").returncode == 0
+    assert set(before) < set(parquet(place))  # the edited version lies beside the old one
+    pruned = drawloop(place, "prune", "--yes").stdout
+    assert "Deleted 2 folders" in pruned
+    gone = set(before) - set(parquet(place))
+    assert {name.split("/")[0] for name in gone} == {"cold_set", "cold_export"}
+
+
+def test_two_versions_built_at_once_are_what_each_is_alone(
+    place: dict[str, str], tmp_path: Path
+) -> None:
+    add(place, "other", TINY.replace("seed: 5", "seed: 6"))
+    both = [
+        subprocess.Popen([BIN / "drawloop", "build", name], env=place, stderr=subprocess.DEVNULL)
+        for name in ("tiny", "other")
+    ]
+    assert [process.wait(300) for process in both] == [0, 0]
+    together = parquet(place)
+    alone = {**place, "DRAWLOOP_DATA": str(tmp_path / "alone")}
+    for name in ("tiny", "other"):
+        assert drawloop(alone, "build", name).returncode == 0
+    assert parquet(alone) == together
+
+
+def killed_builds(place: dict[str, str], moments: list[float]) -> None:
+    """Starts a build as often as there are moments, and kills each with SIGKILL at its own."""
+    for moment in moments:
+        process = subprocess.Popen(
+            [BIN / "drawloop", "build", "tiny"], env=place, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for folder in Path(place["DRAWLOOP_DATA"]).glob("*/*"):
+            manifest = folder / "manifest.json"
+            if folder.parent.name != "tmp" and manifest.exists():
+                parts = json.loads(manifest.read_text())["parts"]
+                assert all((folder / name).stat().st_size == p["bytes"] for name, p in parts.items())
+
+
+def test_builds_that_are_killed_leave_whole_assets_and_the_next_ends_with_equal_bytes(
+    place: dict[str, str], tmp_path: Path
+) -> None:
+    calm = {**place, "DRAWLOOP_DATA": str(tmp_path / "calm")}
+    start = time.monotonic()
+    assert drawloop(calm, "build", "tiny").returncode == 0
+    took = time.monotonic() - start
+    rng = random.Random(0)
+    killed_builds(place, [rng.uniform(0.4, 1.0) * took for _ in range(4)])
+    assert drawloop(place, "build", "tiny").returncode == 0
+    assert parquet(place) == parquet(calm)
+
+
+@pytest.mark.slow
+def test_a_backfill_from_the_bare_command_line_ends_in_success(place: dict[str, str]) -> None:
+    add(place, "other", TINY.replace("seed: 5", "seed: 6"))
+    done = subprocess.run(
+        [BIN / "dagster", "job", "backfill", "-w", ROOT / "workspace.yaml", "--job", "sets",
+         "--partitions", "tiny,other", "--noprompt"],
+        env=place, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("tiny", "other"):
+        told = json.loads(drawloop(place, "status", name, "--json").stdout)
+        assert all(row["path"] for row in told), told

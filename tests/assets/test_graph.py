@@ -1,0 +1,157 @@
+"""The graph: what an asset's address depends on, what it holds, and what its checks find."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from assets import bodies, checks
+from assets.bodies import TABLES
+from assets.build import build, find
+from assets.checks import checks_of
+from assets.graph import NODES, address
+from assets.inputs import REJECTS
+from assets.report import line, metadata
+from pipeline import canvas, reward, rollout, rows
+from pipeline.reward import Rules
+from pipeline.store import Store
+from pipeline.types import Stop
+from pipeline.versions import Version, parse
+from tests.assets.conftest import TINY, build_all, digests
+
+
+def moved(text: str) -> set[str]:
+    """Assets whose address an edit of the version file moves."""
+    before, after = parse("tiny", TINY), parse("tiny", text)
+    return {asset for asset in NODES if address(asset, before) != address(asset, after)}
+
+
+def test_a_filter_moves_its_set_and_export_and_nothing_before_them() -> None:
+    assert moved(TINY.replace("min_turns: 2", "min_turns: 3")) == {"cold_set", "cold_export"}
+    assert moved(TINY.replace("rule: paper", "rule: strict")) == {"reflective_set", "reflective_export"}
+
+
+def test_a_model_moves_what_it_samples_and_what_is_made_of_that() -> None:
+    assert moved(TINY.replace("slip: 0.4", "slip: 0.5")) == {
+        "cold_model", "reflective_trajectories", "reflective_set", "reflective_export",
+    }  # fmt: skip
+
+
+def test_a_task_or_a_seed_moves_everything_but_the_models_that_are_given() -> None:
+    given = {"cold_model", "reflective_model"}
+    assert moved(TINY.replace("seed: 5", "seed: 6")) == set(NODES) - given
+    assert moved(TINY.replace("counting: {}", "counting: {share: 2}")) == set(NODES) - given
+
+
+def test_a_name_or_a_description_moves_nothing() -> None:
+    assert moved(TINY.replace("for tests", "of something else")) == set()
+    assert address("rl_export", parse("a", TINY)) == address("rl_export", parse("b", TINY))
+
+
+def test_every_asset_is_built_and_every_check_passes(tiny: Version, store: Store) -> None:
+    built = build_all(tiny, store)
+    for asset, made in built.items():
+        for check in checks_of(asset):
+            finding = check(made)
+            assert finding.passed, f"{asset}.{check.__name__}: {finding.said}"
+            assert check.__doc__
+
+
+def test_what_goes_into_a_set_comes_out_kept_or_dropped_with_its_reason(
+    tiny: Version, store: Store
+) -> None:
+    built = build_all(tiny, store)
+    cold = built["cold_set"]
+    kept, dropped = list(cold.rows("cold")), list(cold.rows(REJECTS))
+    sampled = {row["id"] for row in built["teacher_trajectories"].rows("trajectories")}
+    assert len(kept) + len(dropped) == len(sampled) == 24
+    assert {row["id"] for row in (*kept, *dropped)} == sampled
+    assert all(row["reason"] for row in dropped)
+    assert all(row["solved"] and row["format"] == 1 and row["stop"] == Stop.ANSWERED for row in kept)
+    assert line(cold).dropped == Counter(row["reason"] for row in dropped)
+    assert dropped, "a filter that never drops is no filter"
+    assert kept
+
+
+def test_an_exported_row_rebuilds_problem_trajectory_and_observations(
+    tiny: Version, store: Store
+) -> None:
+    built = build_all(tiny, store)
+    for row in built["reflective_export"].rows("train"):
+        problem, trajectory = rows.problem(row), rows.trajectory(row)
+        state = rollout.retrace(problem, trajectory)
+        score = reward.score(problem, trajectory, state, Rules())
+        assert (score.total, score.draw) == (row["total"], row["draw"])
+        for view in state.views:
+            assert canvas.picture(problem, view).size == problem.images[view.base - 1].size
+
+
+def test_the_same_version_gives_the_same_bytes_with_one_worker_and_with_two(
+    tiny: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.problems.ALONE", 0)
+    monkeypatch.setenv("DRAWLOOP_WORKERS", "1")
+    one = digests(build_all(tiny, Store.at(tmp_path / "one")))
+    monkeypatch.setenv("DRAWLOOP_WORKERS", "2")
+    two = digests(build_all(tiny, Store.at(tmp_path / "two")))
+    assert one == two
+
+
+def test_what_is_built_is_found_and_not_built_again(
+    tiny: Version, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find("problems", tiny, store) is None
+    first = build("problems", tiny, store)
+    monkeypatch.setattr(bodies.problems, "sample", None)  # would break a second building
+    assert build("problems", tiny, store).manifest == first.manifest
+
+
+def test_two_versions_with_another_filter_share_their_problems(tiny: Version, store: Store) -> None:
+    build_all(tiny, store)
+    other = parse("other", TINY.replace("min_turns: 2", "min_turns: 3"))
+    shared = {asset for asset in NODES if find(asset, other, store) is not None}
+    assert set(NODES) - shared == {"cold_set", "cold_export"}
+
+
+def test_the_manifest_says_how_an_asset_was_made(tiny: Version, store: Store) -> None:
+    made = build("problems", tiny, store)
+    with store.files.open_input_stream(f"{made.path}/manifest.json") as stream:
+        content = json.loads(stream.read())
+    facts = content["facts"]
+    assert facts["recipe"]["decided_by"]["tasks"] == {"counting": "1", "maze": "1"}
+    assert facts["renderer"] == canvas.RENDERER
+    assert facts["yield"]["kept"] == 32
+    assert set(content["tables"]) == set(TABLES["problems"])
+
+
+def test_a_lost_row_a_wrong_count_and_a_damaged_part_are_found(tiny: Version, store: Store) -> None:
+    import dataclasses
+
+    built = build_all(tiny, store)["cold_set"]
+    facts = {**built.manifest.facts, "yield": {"kept": 1, "wrong": 23}}
+    lying = dataclasses.replace(built, manifest=dataclasses.replace(built.manifest, facts=facts))
+    assert not checks.nothing_lost(lying).passed
+    part = Path(built.path) / "cold-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    finding = checks.parts_intact(built)
+    assert not finding.passed
+    assert "cold-00000.parquet" in finding.said
+
+
+def test_unbalanced_letters_are_found() -> None:
+    fair = Counter({(4, letter): 100 for letter in "ABCD"})
+    assert checks._beyond_chance(fair) == []
+    assert (4, "A") in checks._beyond_chance(fair + Counter({(4, "A"): 100}))
+
+
+def test_pages_get_numbers_plots_and_a_contact_sheet_that_is_small(tiny: Version, store: Store) -> None:
+    shown = {asset: metadata(made) for asset, made in build_all(tiny, store).items()}
+    for asset in ("problems", "drawing_skills", "teacher_trajectories", "cold_set", "reflective_set"):
+        sheet = shown[asset]["contact sheet"].value
+        assert sheet.startswith("![](data:image/webp;base64,")
+        assert len(sheet) < 150_000
+    assert len(shown["cold_set"]["dropped by reason"].value) < 1000  # shown in place up to there
+    assert len(shown["cold_set"]["score of all that came in"].value) < 1000
+    assert "malformed" in shown["teacher_trajectories"]["stop reasons"].value
+    assert shown["cold_set"]["rows in"] == 24
