@@ -1,0 +1,73 @@
+"""README's code is run as it stands there."""
+
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pipeline import reward, skills
+from pipeline.protocol import FAMILIES
+from pipeline.reward import Rules
+from pipeline.rollout import Limits, retrace
+from pipeline.store import Store
+from pipeline.versions import parse
+from tests.assets.conftest import TINY, build_all
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_reading_snippet_rebuilds_a_trajectory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.chdir(tmp_path)
+    build_all(parse("tiny", TINY), Store.at(tmp_path / "data"))
+    names: dict[str, object] = {}
+    exec(SNIPPETS[0], names)
+    state, pictures = names["state"], names["pictures"]
+    assert len(pictures) == len(state.views) > len(names["problem"].images)  # type: ignore[arg-type, attr-defined]
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)  # type: ignore[attr-defined]
+    assert names["trajectory"].turns[0].text.startswith("<think>")  # type: ignore[attr-defined]
+
+
+def test_the_task_example_is_a_task() -> None:
+    preamble = """
+import json
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+from pipeline.images import encode
+from pipeline.tasks import Wording
+from pipeline.tasks.phrasing import lettered, say
+from pipeline.tasks.shapes import COLOURS, bounding_box, fill, outline, paper
+from pipeline.types import Box, Kind, Modality, Problem, Scene, Step
+"""
+    names: dict[str, object] = {"__name__": "readme"}
+    exec(preamble + SNIPPETS[1], names)
+    for side in (112, 224, 1000):
+        for difficulty in (0.0, 1.0):
+            task = names["Larger"](side, side, difficulty)  # type: ignore[operator]
+            problem = task.sample(Random(str(side)))
+            told = skills.gold(problem, Limits(), FAMILIES["qwen2.5-vl"])
+            score = reward.score(problem, told, retrace(problem, told), Rules())
+            assert (score.correct, score.format, score.draw) == (1, 1, 1)
+
+
+def test_every_file_of_the_tree_exists_and_every_module_is_in_the_tree() -> None:
+    root = Path(__file__).parent.parent
+    tree = README.split("## What is where")[1].split("```")[1]
+    named = set(re.findall(r"([\w./]+\.(?:py|toml|lock|yaml))", tree))
+    for package in ("pipeline", "assets"):
+        modules = {p.name for p in (root / package).glob("*.py")} - {"__init__.py"}
+        assert modules <= named, modules - named
+    for name in named:
+        assert any((root / place / name).exists() for place in ("", "pipeline", "assets")), name
+
+
+def test_the_environment_variables_that_it_names_are_read() -> None:
+    code = "".join(p.read_text() for p in Path(__file__).parent.parent.glob("*/*.py") if p.parent.name != "tests")
+    for name in set(re.findall(r"\$?\b(DRAWLOOP_\w+|DAGSTER_HOME)\b", README)):
+        assert name in code, name
