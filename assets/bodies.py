@@ -121,8 +121,9 @@ def sift(split: str, trajectories: str) -> Body:
 def choose_rl_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
     asked = inputs.problems("rl", pictures=False)
     graded = _graded(version, asked, inputs.trajectories("rl_trajectories"))
-    for row in curate.pass_rates(graded):
-        put(writer, "rl", _pass_row(row), curate.learnable(row))
+    samples = version.reflective_model.sampling.samples
+    for row in curate.pass_rates(inputs.problems("rl", pictures=False), graded):
+        put(writer, "rl", _pass_row(row), curate.learnable(row, samples))
 
 
 def refer_to_model(stage: str) -> Body:

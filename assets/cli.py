@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -237,7 +237,7 @@ def _size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> None:
     """Columns as wide as their widest cell; numbers to the right."""
     widths = [max(len(row[n]) for row in (head, *body)) for n in range(len(head))]
     for row in (head, tuple("-" * width for width in widths), *body):

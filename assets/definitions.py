@@ -36,7 +36,7 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
         code_version=node.code,
         check_specs=specs,
     )
-    def materialize(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def materialize(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         built = build(name, load(context.partition_key), Store.at())
         context.log.info(f"{name} of {built.version.name} is at {built.path}")
         results = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import curate, figures, problems, teachers
 from pipeline.images import png
 from pipeline.rollout import rollout
-from pipeline.types import Failure, Problem, Trajectory
+from pipeline.types import Failure, Problem, Trajectory, Verdict
 from pipeline.versions import Stage, Version
 
 
@@ -20,7 +20,7 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     filters = version.filters
-    stages = (
+    stages: tuple[tuple[str, str, list[curate.Filter]], ...] = (
         ("teacher", "cold", curate.cold_filters(filters.cold.min_turns)),
         ("cold_model", "reflective", curate.reflective_filters(filters.reflective.rule)),
         ("reflective_model", "rl", []),
@@ -37,12 +37,12 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
             if row.trajectory.sample == 0:
                 yield from _told(row, verdict, split, folder)
         if split == "rl":
-            for passed in curate.pass_rates(graded):
-                keep, reason, _ = curate.learnable(passed)
+            for passed in curate.pass_rates(asked, graded):
+                keep, reason, _ = curate.learnable(passed, samples)
                 yield f"   {passed.problem.id}: solved {passed.solved} of {passed.samples}: {_said(keep, reason)}"
 
 
-def _told(row: curate.Graded, verdict: curate.Verdict, split: str, folder: Path) -> Iterator[str]:
+def _told(row: curate.Graded, verdict: Verdict, split: str, folder: Path) -> Iterator[str]:
     problem, trajectory = row.problem, row.trajectory
     path = folder / f"{problem.id}.png"
     path.write_bytes(png(figures.story(problem, trajectory, row.state)))

@@ -11,6 +11,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 
@@ -55,6 +56,7 @@ FONT = cv2.FontFace("sans")
 WEIGHT = 600  # semi-bold: legible at 9 px
 
 
+@lru_cache(maxsize=4096)  # the labels of a trajectory are compared over and over
 def normalise_label(label: str) -> str:
     """Labels that differ in case, width or spacing name the same thing."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
@@ -71,13 +73,22 @@ def overlap(later: Op, earlier: Op, size: Size) -> float:
     if isinstance(later, Box) and isinstance(earlier, Box):
         return geometry.iou(later.p, earlier.p)
     if isinstance(later, Line) and isinstance(earlier, Line):
-        diagonal = geometry.diagonal(size)
-        if geometry.distance(later.p[0], earlier.p[1]) <= CONTINUES * diagonal:
+        if continues(later, earlier, size):
             return 0.0
-        return max(
-            0.0, 1 - geometry.mean_end_distance(later.p, earlier.p) / (LINE_REACH * diagonal)
-        )
+        reach = LINE_REACH * geometry.diagonal(size)
+        return max(0.0, 1 - geometry.mean_end_distance(later.p, earlier.p) / reach)
     return geometry.iou(_with_area(later), _with_area(earlier))
+
+
+def continues(later: Line, earlier: Line, size: Size) -> bool:
+    """Whether a line goes on from another: it starts where that ends, and does not lead back."""
+    reach = CONTINUES * geometry.diagonal(size)
+    joint = geometry.distance(later.p[0], earlier.p[1])
+    return (
+        joint <= reach
+        and joint < geometry.distance(later.p[0], earlier.p[0])
+        and geometry.distance(later.p[1], earlier.p[0]) > reach
+    )
 
 
 def _with_area(op: Op) -> geometry.Corners:
@@ -94,13 +105,13 @@ def supersede(live: Sequence[Mark], new: Sequence[Mark], problem: Problem) -> li
     Same normalised label, same input picture and some `overlap`; matched one to one, greedily by
     overlap, then by op order (later, then earlier).
     """
+    alike: dict[tuple[int, str], list[int]] = {}
+    for e, earlier in enumerate(live):
+        alike.setdefault((earlier.base, normalise_label(earlier.op.label)), []).append(e)
     pairs = []
     for n, later in enumerate(new):
-        for e, earlier in enumerate(live):
-            if later.base != earlier.base:
-                continue
-            if normalise_label(later.op.label) != normalise_label(earlier.op.label):
-                continue
+        for e in alike.get((later.base, normalise_label(later.op.label)), ()):
+            earlier = live[e]
             shared = overlap(later.op, earlier.op, problem.images[later.base - 1].size)
             if shared > 0:
                 pairs.append((-shared, n, e))
@@ -138,8 +149,9 @@ def execute(state: State, step: Step) -> State:
             mark = replace(mark, lineage=earlier.lineage)
             successions.append(Succession(earlier, mark))
         marks.append(mark)
+    replaced = {mark.lineage for mark in marks}
     views = tuple(
-        _observation(state.views[k - 1], [mark for mark in marks if mark.op.k == k])
+        _observation(state.views[k - 1], replaced, [mark for mark in marks if mark.op.k == k])
         for k in dict.fromkeys(op.k for op in step.ops)
     )
     gone = {id(s.earlier) for s in successions}
@@ -152,8 +164,8 @@ def execute(state: State, step: Step) -> State:
     )
 
 
-def _observation(target: View, marks: Sequence[Mark]) -> View:
-    replaced = {mark.lineage for mark in marks}
+def _observation(target: View, replaced: set[int], marks: Sequence[Mark]) -> View:
+    """What the target showed, less what the whole step replaced, plus the step's marks on it."""
     kept = tuple(mark for mark in target.marks if mark.lineage not in replaced)
     return View(base=target.base, marks=(*kept, *marks))
 

@@ -5,9 +5,11 @@ the first that drops a row gives the reason. Every row that goes in comes out, k
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
+from math import ceil, floor
 
 from pipeline import geometry, reward
 from pipeline.reflection import Reflection, Tolerance, reflect
@@ -145,7 +147,7 @@ def unique() -> Filter:
         if row.trajectory.problem_id != problem:
             problem = row.trajectory.problem_id
             seen.clear()
-        texts = "\0".join(turn.text for turn in row.trajectory.turns)
+        texts = json.dumps([turn.text for turn in row.trajectory.turns])
         digest = hashlib.blake2b(texts.encode(), digest_size=16).digest()
         if digest in seen:
             return Verdict(False, "duplicate")
@@ -169,31 +171,33 @@ def on_grid(row: Graded) -> Verdict:
 
 
 def _farthest(line: Line, grid: Grid) -> float:
-    """The largest distance, in cells, from a line to the centre of a cell that it visits.
+    """The largest distance, in cells, from a line to the centre of a cell that it crosses.
 
     Infinite for a line that leaves the grid.
     """
-    (x1, y1), (x2, y2) = line.p
-    length = geometry.distance(*line.p)
-    points = max(2, int(4 * length / grid.cell) + 1)  # four a cell: none is stepped over by far
-    visited = set()
-    for n in range(points):
-        t = n / (points - 1)
-        visited.add(
-            (
-                int((x1 + t * (x2 - x1) - grid.left) // grid.cell),
-                int((y1 + t * (y2 - y1) - grid.top) // grid.cell),
-            )
-        )
-    if any(not (0 <= c < grid.columns and 0 <= r < grid.rows) for c, r in visited):
+    (x1, y1), (x2, y2) = (
+        ((x - grid.left) / grid.cell, (y - grid.top) / grid.cell) for x, y in line.p
+    )
+    if not 0 <= min(x1, x2) <= max(x1, x2) <= grid.columns:
         return float("inf")
+    if not 0 <= min(y1, y2) <= max(y1, y2) <= grid.rows:
+        return float("inf")
+    crossed = sorted({0.0, 1.0, *_crossings(x1, x2), *_crossings(y1, y2)})
+    middles = [(a + b) / 2 for a, b in pairwise(crossed)]  # of the part of the line in each cell
+    cells = {(int(x1 + t * (x2 - x1)), int(y1 + t * (y2 - y1))) for t in middles}
     return max(
         geometry.distance_to_segment(
             grid.left + (column + 0.5) * grid.cell, grid.top + (row + 0.5) * grid.cell, line.p
         )
         / grid.cell
-        for column, row in visited
+        for column, row in cells
     )
+
+
+def _crossings(start: float, end: float) -> list[float]:
+    """Where, from 0 to 1, a coordinate that runs from start to end passes a whole number."""
+    low, high = sorted((start, end))
+    return [(n - start) / (end - start) for n in range(ceil(low), floor(high) + 1) if end != start]
 
 
 # RL problems -------------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ def _farthest(line: Line, grid: Grid) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PassRate:
-    """How a model does on one problem, over its samples."""
+    """How a model does on one problem, over the samples that could be had."""
 
     problem: Problem
     solved: int
@@ -210,20 +214,30 @@ class PassRate:
 
     @property
     def rate(self) -> float:
-        return self.solved / self.samples
+        return self.solved / self.samples if self.samples else 0.0
 
 
-def pass_rates(rows: Iterable[Graded]) -> Iterator[PassRate]:
-    """One row a problem; samples of a problem are neighbours."""
-    for _, group in groupby(rows, key=lambda row: row.trajectory.problem_id):
-        members = list(group)
+def pass_rates(problems: Iterable[Problem], rows: Iterable[Graded]) -> Iterator[PassRate]:
+    """One row for every problem, in order, also for those of which every sample failed."""
+    graded = groupby(rows, key=lambda row: row.trajectory.problem_id)
+    name, group = next(graded, ("", iter(())))
+    for problem in problems:
+        members = list(group) if problem.id == name else []
+        if members:
+            name, group = next(graded, ("", iter(())))
         total = sum(row.score.total for row in members)
         solved = sum(row.solved for row in members)
-        yield PassRate(members[0].problem, solved, len(members), total / len(members))
+        yield PassRate(problem, solved, len(members), total / max(1, len(members)))
 
 
-def learnable(row: PassRate) -> Verdict:
-    """Neither always nor never solved: only there do the rewards of a group differ."""
+def learnable(row: PassRate, samples: int) -> Verdict:
+    """Neither always nor never solved: only there do the rewards of a group differ.
+
+    Args:
+        samples: how many each problem was to have; with fewer its rate is not what it says.
+    """
+    if row.samples < samples:
+        return Verdict(False, "incomplete", f"{row.samples} of {samples} samples")
     if row.solved == 0:
         return Verdict(False, "never_solved", f"0 of {row.samples}")
     if row.solved == row.samples:

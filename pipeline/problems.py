@@ -12,7 +12,7 @@ from itertools import count, islice
 from multiprocessing import get_context
 from random import Random
 
-from pipeline.reward import LETTERS, number
+from pipeline.reward import LETTERS, number, plain
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
 from pipeline.types import KEPT, Kind, Problem, Size, Verdict
@@ -178,11 +178,14 @@ def _claim(claimed: dict[bytes, str], split: str, problem: Problem) -> Verdict:
 
 
 def fingerprints(problem: Problem) -> tuple[bytes, ...]:
-    """What makes two problems the same: all pictures and the question, or the scene's geometry."""
+    """What makes two problems the same: all pictures and the question, or the scene's geometry.
+
+    The geometry says what is asked of it, so that another wording is no other problem.
+    """
     pictures = "/".join(image.sha256 for image in problem.images)
     facts = [f"pictures/{pictures}/{problem.question}"]
     if problem.scene is not None and problem.scene.geometry:
-        facts.append(f"scene/{problem.task}/{problem.question}/{problem.scene.geometry}")
+        facts.append(f"scene/{problem.task}/{problem.scene.geometry}")
     return tuple(hashlib.blake2b(fact.encode(), digest_size=16).digest() for fact in facts)
 
 
@@ -207,7 +210,7 @@ def _check_choice(problem: Problem) -> Verdict:
     letters = LETTERS[: len(problem.options)]
     if len(problem.options) < 2 or len(problem.options) > len(LETTERS):
         return Verdict(False, "number_of_options", str(len(problem.options)))
-    if len({" ".join(option.casefold().split()) for option in problem.options}) < len(letters):
+    if len({plain(option) for option in problem.options}) < len(letters):
         return Verdict(False, "options_not_unique")
     if len(problem.answer) != 1 or problem.answer not in letters:
         return Verdict(False, "answer_out_of_range", f"{problem.answer[:80]!r} of {letters}")

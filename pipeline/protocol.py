@@ -36,7 +36,7 @@ PROTOCOL = "1"  # part of what decides a model's answer: raise it when a rendere
 
 MAX_CHARS = 64 * 1024  # of a turn; a turn of 1024 tokens is some 4 KB
 MAX_DEPTH = 8  # of brackets in the JSON block; a list of ops needs 3
-MAX_OPS = 256
+MAX_OPS = 64
 MAX_LABEL = 200  # characters
 MAX_COORDINATE = 10**6  # either way; no picture is that large
 
@@ -49,10 +49,12 @@ LENIENT = {
     "bare": "one object instead of a list",
     "corners": "the corners of a box swapped",
     "fraction": "fractional coordinates, rounded",
-    "keys": "keys that no op has",
+    "keys": "keys that no op has, or the same key twice",
 }
 
 _ACTION = re.compile(r"Action:[ \t]*([^\n<`]*)", re.IGNORECASE)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BRACKETS = re.compile(r"[\[{\]}]")
 _TAG = re.compile(r"[ \t]*(\w*)")
 
 
@@ -78,7 +80,11 @@ def to_wire(op: Op, size: Size, family: Family) -> Op:
     """An op in pixels of its picture → in the coordinates that the family speaks."""
     if family.coordinates == "pixels":
         return op
-    return _scaled(op, 1000 / size.width, 1000 / size.height)
+    wired = _scaled(op, 1000 / size.width, 1000 / size.height)
+    if isinstance(op, Box):  # a box thinner than a thousandth keeps an area
+        (x1, y1), (x2, y2) = wired.p
+        wired = replace(wired, p=(Point(x1, y1), Point(max(x2, x1 + 1), max(y2, y1 + 1))))
+    return wired
 
 
 def from_wire(op: Op, size: Size, family: Family) -> Op:
@@ -158,6 +164,8 @@ def render(state: State, family: Family, max_turns: int) -> tuple[Message, ...]:
     shown = len(problem.images)
     for number, turn in enumerate(state.turns):
         messages.append(Message("assistant", (turn.text,)))
+        if isinstance(turn.parsed, Answer):
+            break  # nobody answers an answer
         added = state.observed[number]
         fresh = range(shown + 1, shown + added + 1)
         shown += added
@@ -245,26 +253,63 @@ def _parse(text: str) -> Step | Answer:
         raise _Malformed("not Unicode text: it holds a lone surrogate")
     lenient: list[str] = []
     thought, body = _thought(text, lenient)
-    actions = list(_ACTION.finditer(body))
+    fenced = body.split("```")  # no regular expression: a hostile turn must not make it backtrack
+    before, answers, after = _split_answers(fenced[0] + "\n".join(fenced[2:]))
+    actions = list(_ACTION.finditer(before + after))
     if not actions:
         raise _Malformed("no action")
     if len(actions) > 1:
         raise _Malformed(f"{len(actions)} actions in one turn")
-    name, rest = actions[0][1].strip(), body[actions[0].end() :]
-    before = body[: actions[0].start()]
-    if not thought:
-        thought, before = before.strip(), ""
-    if before.strip():
+    action = actions[0]
+    if "think" in lenient and not thought:
+        thought = before[: action.start()].strip()
+    elif before[: action.start()].strip():
         lenient.append("stray")
+    if (before + after)[action.end() :].strip():
+        lenient.append("stray")
+    tool = _tool(action, lenient)
+    if len(fenced) > 1 and (tool == ANSWER or answers):
+        raise _Malformed("ops together with an answer")
+    if tool == ANSWER:
+        return Answer(thought, _only(answers), _sorted(lenient))
+    if answers:
+        raise _Malformed("ops together with an answer")
+    if len(fenced) != 3:
+        raise _Malformed("no single fenced JSON block")
+    return Step(thought, _ops(fenced[1], tool, lenient), _sorted(lenient))
+
+
+def _split_answers(prose: str) -> tuple[str, list[str], str]:
+    """What stands before the first answer, the answers, and what stands after the last."""
+    before, *rest = prose.split("<answer>")
+    if not rest:
+        return before, [], ""
+    answers, after = [], ""
+    for part in rest:
+        answer, closed, after = part.partition("</answer>")
+        if not closed:
+            raise _Malformed("an answer that is not closed")
+        answers.append(answer)
+    return before, answers, after
+
+
+def _only(answers: list[str]) -> str:
+    if len(answers) != 1:
+        raise _Malformed("no answer" if not answers else f"{len(answers)} answers")
+    if not answers[0].strip():
+        raise _Malformed("an empty answer")
+    return answers[0].strip()
+
+
+def _tool(action: re.Match[str], lenient: list[str]) -> str:
+    name = action[1].strip()
     known = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
     tool = known.get(name.casefold())
     if tool is None:
         raise _Malformed(f"unknown action {name[:40]!r}")
-    if tool != name:
+    if not action[0].startswith(f"Action: {tool}"):
         lenient.append("action")
-    if tool == ANSWER:
-        return Answer(thought, _answer(rest, lenient), _sorted(lenient))
-    return Step(thought, _ops(rest, tool, lenient), _sorted(lenient))
+    return tool
 
 
 def _sorted(lenient: list[str]) -> tuple[str, ...]:
@@ -283,29 +328,7 @@ def _thought(text: str, lenient: list[str]) -> tuple[str, str]:
     return (thought if opened else before).strip(), body
 
 
-def _answer(rest: str, lenient: list[str]) -> str:
-    before, *answers = rest.split("<answer>")
-    if "```" in rest:
-        raise _Malformed("ops together with an answer")
-    if len(answers) != 1:
-        raise _Malformed("no answer" if not answers else f"{len(answers)} answers")
-    answer, closed, after = answers[0].partition("</answer>")
-    if not closed:
-        raise _Malformed("an answer that is not closed")
-    if not answer.strip():
-        raise _Malformed("an empty answer")
-    if before.strip() or after.strip():
-        lenient.append("stray")
-    return answer.strip()
-
-
-def _ops(rest: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
-    if "<answer>" in rest:
-        raise _Malformed("ops together with an answer")
-    parts = rest.split("```")  # no regular expression: a hostile turn must not make it backtrack
-    if len(parts) != 3:
-        raise _Malformed("no single fenced JSON block")
-    before, block, after = parts
+def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     tag = _TAG.match(block)
     assert tag is not None  # it matches the empty text too
     if tag[1].casefold() not in ("json", ""):
@@ -313,9 +336,7 @@ def _ops(rest: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     block = block[tag.end() :]
     if tag[0] != "json" or not block.startswith("\n") or not block.rstrip(" \t").endswith("\n"):
         lenient.append("fence")
-    if before.strip() or after.strip():
-        lenient.append("stray")
-    rows = _load(block)
+    rows = _load(block, lenient)
     if isinstance(rows, dict):
         lenient.append("bare")
         rows = [rows]
@@ -329,15 +350,21 @@ def _ops(rest: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     return ops
 
 
-def _load(block: str) -> Any:
+def _load(block: str, lenient: list[str]) -> Any:
     depth = deepest = 0
-    for bracket in re.findall(r"[\[{\]}]", block):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in _BRACKETS.findall(_STRING.sub("", block)):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
         deepest = max(deepest, depth)
     if deepest > MAX_DEPTH:
         raise _Malformed(f"brackets {deepest} deep")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            lenient.append("keys")
+        return dict(pairs)
+
     try:
-        return json.loads(block, parse_constant=_no_constant)
+        return json.loads(block, parse_constant=_no_constant, object_pairs_hook=once)
     except ValueError as error:  # also an integer of more digits than Python converts
         raise _Malformed(f"not JSON: {str(error)[:80]}") from None
 

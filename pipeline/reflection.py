@@ -10,10 +10,11 @@ from enum import StrEnum
 from itertools import combinations
 
 from pipeline import geometry
-from pipeline.canvas import normalise_label, overlap
+from pipeline.canvas import continues, normalise_label, overlap
 from pipeline.types import Line, Mark, Op, Problem, Size, State
 
 SAME_BOX = 0.9  # IoU from which a box counts as not moved
+JITTER = 1  # px: a box whose sides moved no farther was not moved, however small it is
 SAME_END = 0.02  # of the diagonal: up to here the end of a line counts as not moved
 
 
@@ -92,14 +93,15 @@ def executed(state: State) -> Iterator[Mark]:
                 yield mark
 
 
+def alike(mark: Mark) -> tuple[type, int, str]:
+    """What a mark shares with every mark that it may repeat: type, base picture and label."""
+    return type(mark.op), mark.base, normalise_label(mark.op.label)
+
+
 def repeated(later: Mark, earlier: Mark, tolerance: Tolerance) -> bool:
-    """Whether an op draws an earlier one again: type, base picture and label equal, p within reach."""
+    """Whether an op draws an earlier one again: `alike`, and p within the tolerance."""
     a, b = later.op, earlier.op
-    if later.base != earlier.base or type(a) is not type(b):
-        return False
-    if normalise_label(a.label) != normalise_label(b.label):
-        return False
-    return a.p == b.p or _near(a, b, tolerance)
+    return alike(later) == alike(earlier) and (a.p == b.p or _near(a, b, tolerance))
 
 
 def _near(a: Op, b: Op, tolerance: Tolerance) -> bool:
@@ -110,14 +112,21 @@ def _near(a: Op, b: Op, tolerance: Tolerance) -> bool:
 
 
 def differs(later: Mark, earlier: Mark, problem: Problem) -> bool:
-    """Whether a successor is more than jitter: IoU < 0.9, an end moved by > 2 %, or another type."""
+    """Whether a successor is more than jitter.
+
+    A box: IoU < 0.9, and some side moved by more than a pixel; a line: an end moved by more than
+    2 % of the diagonal; or another type.
+    """
     a, b = later.op, earlier.op
     if type(a) is not type(b):
         return True
     if isinstance(a, Line):
         reach = SAME_END * geometry.diagonal(_size(problem, later))
         return max(geometry.distance(p, q) for p, q in zip(a.p, b.p, strict=True)) > reach
-    return geometry.iou(a.p, b.p) < SAME_BOX
+    (x1, y1), (x2, y2) = a.p
+    (x3, y3), (x4, y4) = b.p
+    moved = max(abs(x1 - x3), abs(y1 - y3), abs(x2 - x4), abs(y2 - y4))
+    return geometry.iou(a.p, b.p) < SAME_BOX and moved > JITTER
 
 
 def _size(problem: Problem, mark: Mark) -> Size:
@@ -125,12 +134,15 @@ def _size(problem: Problem, mark: Mark) -> Size:
 
 
 def _paper(drawn: Sequence[Mark], repeats: Tolerance) -> bool:
+    by_label: dict[str, list[Mark]] = {}
+    for mark in drawn:
+        by_label.setdefault(normalise_label(mark.op.label), []).append(mark)
     return any(
         a.step != b.step
-        and normalise_label(a.op.label) == normalise_label(b.op.label)
         and (type(a.op), a.op.k, a.op.p) != (type(b.op), b.op.k, b.op.p)
         and not repeated(b, a, repeats)
-        for a, b in combinations(drawn, 2)
+        for marks in by_label.values()
+        for a, b in combinations(marks, 2)
     )
 
 
@@ -139,24 +151,30 @@ def _relocations(
 ) -> Iterator[tuple[Mark, Mark]]:
     """A mark that supersedes nothing, where its label names one true object drawn elsewhere before.
 
-    The latest such earlier mark counts, so that moving a box twice is two corrections.
+    The latest such mark that was still live counts, once: two marks do not move the same one.
     """
     heirs = {id(s.later) for s in state.successions}
+    died = {id(s.earlier): s.later.step for s in state.successions}
+    moved: set[int] = set()
     for n, later in enumerate(drawn):
         if id(later) in heirs or len(_truths(problem, later)) != 1:
             continue
         for earlier in reversed(drawn[:n]):
-            if earlier.step < later.step and _elsewhere(problem, earlier, later):
+            live = died.get(id(earlier), later.step) >= later.step and id(earlier) not in moved
+            if live and earlier.step < later.step and _elsewhere(problem, earlier, later):
+                moved.add(id(earlier))
                 yield earlier, later
                 break
 
 
 def _elsewhere(problem: Problem, earlier: Mark, later: Mark) -> bool:
-    return (
-        earlier.base == later.base
-        and normalise_label(earlier.op.label) == normalise_label(later.op.label)
-        and overlap(later.op, earlier.op, _size(problem, later)) == 0
-    )
+    """The same label on the same picture, no overlap, and no line that goes on from another."""
+    a, b, size = later.op, earlier.op, _size(problem, later)
+    if later.base != earlier.base or normalise_label(a.label) != normalise_label(b.label):
+        return False
+    if isinstance(a, Line) and isinstance(b, Line) and continues(a, b, size):
+        return False
+    return overlap(a, b, size) == 0
 
 
 def _truths(problem: Problem, mark: Mark) -> list[Op]:
@@ -190,7 +208,7 @@ def _helped(problem: Problem, earlier: Mark, later: Mark) -> bool | None:
     truths = _truths(problem, earlier)
     alike = [t for t in truths if type(t) is type(earlier.op)]
     if alike:
-        target = min(alike, key=lambda t: geometry.error(earlier.op, t))
+        target = min(alike, key=lambda t: (geometry.error(earlier.op, t), _apart(earlier.op, t)))
         before = geometry.error(earlier.op, target)
     elif truths:
         target = truths[0] if len(truths) == 1 else min(truths, key=lambda t: _apart(earlier.op, t))

@@ -49,7 +49,7 @@ def score(problem: Problem, trajectory: Trajectory, state: State, rules: Rules) 
     """
     drawn = draw_quality(problem, state.live)
     if trajectory.stop is not Stop.ANSWERED:
-        return Score(correct=0.0, format=0.0, draw=drawn, total=0.0)
+        return Score(correct=0.0, format=well_formed(trajectory), draw=drawn, total=0.0)
     last = trajectory.turns[-1].parsed
     assert isinstance(last, Answer), f"{trajectory.id} is answered, but its last turn is {last}"
     right = correct(problem, last.text)
@@ -90,7 +90,7 @@ def mean_relative_accuracy(given: Fraction, truth: Fraction) -> float:
 # A lone letter, perhaps in brackets; one with a separator after it, and whatever follows.
 _LONE = re.compile(r"[\(\[\{]?\s*([A-Za-z])\s*[\)\]\}]?\s*[.:,)]?")
 _LED = re.compile(
-    r"(?:[\(\[\{]\s*([A-Za-z])\s*[\)\]\}]|([A-Za-z])\s*[.:)])\s*[.:,]?\s*(.*)", re.DOTALL
+    r"(?:[\(\[\{]\s*([A-Za-z])\s*[\)\]\}]|([A-Za-z])\s*[.:)])\s*(?:[.:,](?!\d))?\s*(.*)", re.DOTALL
 )
 
 
@@ -100,10 +100,10 @@ def letter(text: str, options: Sequence[str]) -> str | None:
     "b", "(B)", "B.", "B. table" and "table" are all B; two letters, or a letter with another
     option's text, are none.
     """
-    said = _plain(text)
-    if lone := _LONE.fullmatch(said):
-        return _within(lone[1], options)
-    named = [LETTERS[n] for n, option in enumerate(options) if _plain(option) == said]
+    said = plain(text)
+    if (lone := _LONE.fullmatch(said)) and (chosen := _within(lone[1], options)):
+        return chosen
+    named = [LETTERS[n] for n, option in enumerate(options) if plain(option) == said]
     if named:
         return named[0] if len(named) == 1 else None
     led = _LED.fullmatch(said)
@@ -112,7 +112,7 @@ def letter(text: str, options: Sequence[str]) -> str | None:
     chosen = _within(led[1] or led[2], options)
     if chosen is None:
         return None
-    return chosen if _plain(led[3]) == _plain(options[LETTERS.index(chosen)]) else None
+    return chosen if plain(led[3]) == plain(options[LETTERS.index(chosen)]) else None
 
 
 def _within(initial: str, options: Sequence[str]) -> str | None:
@@ -120,49 +120,57 @@ def _within(initial: str, options: Sequence[str]) -> str | None:
     return LETTERS[place] if 0 <= place < len(options) else None
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(" .\"'`*")
+def plain(text: str) -> str:
+    """An option's text as it is compared: without letter case, spacing and what is put around it."""
+    said = " ".join(text.casefold().split()).strip(" \"'`*").rstrip(".")
+    return said if re.match(r"\.\d", said) else said.lstrip(".").strip(" \"'`*")
 
 
 _NUMBER = re.compile(
-    r"""(?<![\w.,])                      # not inside a word or another number
-    (?P<sign>[-+−]?)
-    (?P<whole>\d{1,3}(?:,\d{3})+|\d+)?
-    (?P<part>\.\d+)?
-    (?:[eE](?P<exponent>[-+]?\d{1,4}))?
-    (?:\s*/\s*(?P<under>\d+))?
-    (?P<percent>\s*%)?
-    (?![\d]|[.,]\d|e[-+]?\d|/)""",
+    r"""(?<![\w.,])                                   # not inside a word or another number
+    (?P<sign>minus\ |[-+]\ ?)?
+    (?P<digits>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)
+    (?:e(?P<exponent>[-+]?\d{1,4}))?
+    (?:\ ?/\ ?(?P<under>\d+))?
+    (?P<percent>\ ?(?:%|percent\b))?
+    (?![\d_/]|[.,]\d|e[-+]?\d|\.e)""",
     re.VERBOSE,
 )
-_WORD = re.compile(r"\b(" + "|".join(WORDS) + r")\b", re.IGNORECASE)
+_WORD = re.compile(r"\b(" + "|".join(WORDS) + r")\b")
+# What would make a number another one than the digits or the word beside it say.
+_SCALED = re.compile(
+    r"\b(?:hundred|thousand|million|billion|dozen|half|halve|third|quarter|fourth|fifth|tenth|"
+    r"thirty|forty|fifty|sixty|seventy|eighty|ninety|no one)s?\b|\d ?[k±]|[±²³¹⁰-⁹¼-¾⅐-⅞]"
+)
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 
 
 def number(text: str) -> Fraction | None:
     """The one number that a text states, exactly; None for no number or for two different ones.
 
-    Reads "1,234", "3 meters", "50%", "1/2", "2e3" and words up to twenty.
+    Reads "1,234", "3 meters", "50%", "1/2", "2e3", "minus 5" and words up to twenty. What it cannot
+    be sure of ("two hundred", "5k", "1½") is no number rather than a wrong one.
     """
     if len(text) > 1000:
         return None
-    values: set[Fraction | None] = set()
-    for match in _NUMBER.finditer(text):
-        if match["whole"] or match["part"]:
-            values.add(_value(match))
-    leftovers = _NUMBER.sub(lambda m: " " if m["whole"] or m["part"] else m[0], text)
-    if re.search(r"(?<![A-Za-z_])\d", leftovers):  # digits that make no number: "1,23", "3.4.5"
+    said = " ".join(text.casefold().translate(_DASHES).split())
+    if _SCALED.search(said):
         return None
-    values |= {Fraction(WORDS.index(word.lower())) for word in _WORD.findall(leftovers)}
+    values = {_value(match) for match in _NUMBER.finditer(said)}
+    leftovers = _NUMBER.sub(" ", said)
+    if re.search(r"(?<![a-z_\d])\d", leftovers):  # digits that make no number: "1,23", "3.4.5"
+        return None
+    values |= {Fraction(WORDS.index(word)) for word in _WORD.findall(leftovers)}
     return values.pop() if len(values) == 1 else None
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    digits = (match["whole"] or "0").replace(",", "") + (match["part"] or "")
-    exponent, under = int(match["exponent"] or 0), int((match["under"] or "1")[:MAX_DIGITS])
-    if len(digits) > MAX_DIGITS or abs(exponent) > MAX_EXPONENT or under == 0:
+    digits = match["digits"].replace(",", "")
+    exponent, under = int(match["exponent"] or 0), match["under"] or "1"
+    if max(len(digits), len(under)) > MAX_DIGITS or abs(exponent) > MAX_EXPONENT or int(under) == 0:
         return None
-    value = Fraction(digits) * Fraction(10) ** exponent / under
-    value = -value if match["sign"] in ("-", "−") else value
+    value = Fraction(digits) * Fraction(10) ** exponent / int(under)
+    value = -value if (match["sign"] or "").startswith(("-", "minus")) else value
     return value / 100 if match["percent"] else value
 
 
@@ -170,9 +178,8 @@ def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
     """S_draw, 0..1: how well the live marks cover the truth objects that the gold ops mark.
 
     One to one, best match first: IoU for boxes, 1 − end distance / 15 % of the diagonal for
-    lines; the sum over truth objects, divided by how many there are, or by how many marks were
-    drawn where those are more: a mark that matches nothing costs as much as one that is missing.
-    None where the truth is not known.
+    lines. The mean over truth objects, where each mark that matches nothing counts as one more
+    object that is missed. None where the truth is not known.
     """
     truth = [op for step in problem.gold for op in step.ops]
     if not truth:
@@ -194,7 +201,7 @@ def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
             used_marks.add(m)
             used_truth.add(t)
             worth += value
-    return worth / max(len(truth), len(marks))
+    return worth / (len(truth) + len(marks) - len(used_marks))
 
 
 def _match(mark: Mark, truth: Op, problem: Problem) -> float:

@@ -5,12 +5,13 @@ picture, that nothing is drawn twice), lets the canvas draw, and decides when a 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline import canvas, geometry, tokens
 from pipeline.protocol import FAMILIES, Family, clean, from_wire, parse
-from pipeline.reflection import Tolerance, executed, repeated
+from pipeline.reflection import Tolerance, alike, executed, repeated
 from pipeline.types import (
     Answer,
     Box,
@@ -28,6 +29,7 @@ from pipeline.types import (
     Turn,
 )
 
+AHEAD = 8  # how many times in_flight may be finished and wait for a slow one before them
 TELLABLE = {Stop.TRUNCATED, Stop.MALFORMED, Stop.BAD_OP, Stop.REPEATED_OP}
 
 
@@ -137,9 +139,12 @@ def _checked(state: State, step: Step, limits: Limits) -> Step | Fault:
 
 def _first_repeat(state: State, ops: list[Op], repeats: Tolerance) -> Op | None:
     """The first op that equals any earlier one of the trajectory, live or not, or of its own step."""
-    before = list(executed(state))
+    drawn: dict[tuple[type, int, str], list[Mark]] = {}
+    for mark in executed(state):
+        drawn.setdefault(alike(mark), []).append(mark)
     for op in ops:
         mark = Mark(op, state.views[op.k - 1].base, len(state.turns), -1)
+        before = drawn.setdefault(alike(mark), [])
         if any(repeated(mark, earlier, repeats) for earlier in before):
             return op
         before.append(mark)
@@ -168,30 +173,32 @@ async def rollout(
 ) -> AsyncIterator[Trajectory | Failure]:
     """``samples`` trajectories of every problem, in the order of problems and samples.
 
-    One coroutine a trajectory and no barrier between turns; at most ``in_flight`` at once, so that
-    problems are drawn from the iterable only when their turn has come.
+    One coroutine a trajectory and no barrier between turns; at most ``in_flight`` run at once, and
+    at most `AHEAD` times as many are started and not yet given out, so that problems are drawn from
+    the iterable only when their turn has come.
     """
-    waiting: asyncio.Queue[asyncio.Task[Trajectory | Failure] | None] = asyncio.Queue(in_flight)
-
-    async def start_all() -> None:
-        try:
-            for problem in problems:
-                for sample in range(samples):
-                    state = canvas.opened(problem, sample)
-                    await waiting.put(asyncio.create_task(_one(policy, state, limits, family)))
-        finally:
-            await waiting.put(None)
-
-    starter = asyncio.create_task(start_all())
+    starts = ((problem, sample) for problem in problems for sample in range(samples))
+    running: set[asyncio.Task[Trajectory | Failure]] = set()
+    ordered: deque[asyncio.Task[Trajectory | Failure]] = deque()  # started and not yet given out
     try:
-        while (task := await waiting.get()) is not None:
-            yield await task
-        await starter  # raises what the iterable of problems raised
+        while True:
+            while len(running) < in_flight and len(ordered) < AHEAD * in_flight:
+                if (start := next(starts, None)) is None:
+                    break
+                task = asyncio.create_task(_one(policy, canvas.opened(*start), limits, family))
+                task.add_done_callback(running.discard)
+                running.add(task)
+                ordered.append(task)
+            if not ordered:
+                return
+            if ordered[0].done():
+                yield ordered.popleft().result()
+            else:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        starter.cancel()
-        while not waiting.empty():
-            if task := waiting.get_nowait():
-                task.cancel()
+        for task in ordered:
+            task.cancel()
+        await asyncio.gather(*ordered, return_exceptions=True)
 
 
 async def _one(

@@ -1,24 +1,27 @@
 """Drawing skills: one- and two-turn trajectories from gold ops, which teach the two operations.
 
 Two turns draw everything that matters and answer. One turn is the drawing alone, ended by a limit of
-one turn: there the loss falls on nothing but where to draw. They alternate.
+one turn: there the loss falls on nothing but where to draw. They alternate within each task.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pipeline import canvas
 from pipeline.protocol import Family, to_wire, write
 from pipeline.rollout import Limits, advance, read_turn
-from pipeline.types import Answer, Problem, State, Step, Trajectory
+from pipeline.types import Answer, Problem, State, Step, Stop, Trajectory
 
 
 def trajectories(
     problems: Iterable[Problem], limits: Limits, family: Family
 ) -> Iterator[Trajectory]:
     """One trajectory for each problem, which must carry gold ops."""
-    for n, problem in enumerate(problems):
-        turns = (drawing(problem),) if n % 2 else (drawing(problem), answer(problem))
+    told: Counter[str] = Counter()
+    for problem in problems:
+        turns = (drawing(problem), answer(problem))[: 2 - told[problem.task] % 2]
+        told[problem.task] += 1
         yield _told(problem, turns, replace(limits, max_turns=len(turns), task_turns=()), family)
 
 
@@ -48,6 +51,9 @@ def _told(
             wired = (to_wire(op, problem.images[op.k - 1].size, family) for op in turn.ops)
             turn = replace(turn, ops=tuple(wired))
         now = advance(now, read_turn(now, write(turn), family), limits, family)
-    if isinstance(now, State):
-        raise ValueError(f"problem {problem.id}: its gold solution does not end")
+    drawn_only = len(turns) == 1 and isinstance(turns[0], Step)
+    wanted = Stop.TOO_MANY_TURNS if drawn_only else Stop.ANSWERED
+    if isinstance(now, State) or now.stop is not wanted:
+        ended = "does not end" if isinstance(now, State) else f"ends as {now.stop}"
+        raise ValueError(f"problem {problem.id}: its gold solution {ended}")
     return now

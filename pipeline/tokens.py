@@ -1,5 +1,7 @@
 """How long a state is for a model: pictures exactly, text by estimate where ids are not known."""
 
+from math import ceil
+
 from pipeline.protocol import Family, Picture, render
 from pipeline.types import Size, State
 
@@ -15,14 +17,17 @@ def of_picture(size: Size, family: Family) -> int:
 
 
 def of_text(text: str) -> int:
-    return -(-len(text.encode()) // int(BYTES_PER_TOKEN))
+    return ceil(len(text.encode("utf-8", "backslashreplace")) / BYTES_PER_TOKEN)
 
 
 def estimate(state: State, family: Family, max_turns: int) -> int:
-    """Tokens of everything rendered so far."""
-    total = 0
+    """Tokens of everything rendered so far; a turn whose ids are known counts them."""
+    total, turns = 0, iter(state.turns)
     for message in render(state, family, max_turns):
         total += FRAME
+        if message.role == "assistant" and (ids := next(turns).ids) is not None:
+            total += len(ids)
+            continue
         for part in message.parts:
             if isinstance(part, Picture):
                 view = state.views[part.k - 1]

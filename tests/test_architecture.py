@@ -28,7 +28,9 @@ def imported(path: Path) -> Iterator[str]:
 def test_imports_point_one_way(package: str) -> None:
     files = list((ROOT / package).rglob("*.py"))
     assert files
-    wrong = [f"{f.name}: {name}" for f in files for name in imported(f) if name in FORBIDDEN[package]]
+    wrong = [
+        f"{f.name}: {name}" for f in files for name in imported(f) if name in FORBIDDEN[package]
+    ]
     assert wrong == []
 
 
@@ -53,7 +55,10 @@ def test_no_code_evaluates_data() -> None:
         if isinstance(node, ast.Call)
         and (
             (isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"})
-            or (isinstance(node.func, ast.Attribute) and node.func.attr in {"literal_eval", "unsafe_load"})
+            or (
+                isinstance(node.func, ast.Attribute)
+                and node.func.attr in {"literal_eval", "unsafe_load"}
+            )
         )
     ]
     assert calls == []

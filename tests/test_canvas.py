@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pipeline import canvas
 from pipeline.canvas import PALETTE, identity, normalise_label, picture
 from pipeline.images import decode, encode
 from pipeline.types import Box, Modality, Op, Problem, State, Step
@@ -136,6 +135,16 @@ def test_a_superseded_mark_does_not_come_back_through_an_older_view() -> None:
     assert len(state.live) == 1
 
 
+def test_a_moved_box_leaves_no_old_one_behind_in_any_observation_of_its_step() -> None:
+    state = drawn(
+        (box(40, 40, 80, 80),), (box(45, 45, 85, 85, k=1), box(140, 140, 180, 180, "dog", 2))
+    )
+    assert [[mark.op.label for mark in view.marks] for view in state.views[2:]] == [
+        ["cat"],
+        ["dog"],
+    ]
+
+
 def test_a_line_drawn_near_another_supersedes_it_in_either_direction() -> None:
     near = drawn((line(20, 20, 120, 20),), (line(24, 26, 118, 24, k=2),))
     turned = drawn((line(20, 20, 120, 20),), (line(116, 26, 28, 30, k=2),))
@@ -146,6 +155,9 @@ def test_a_line_drawn_near_another_supersedes_it_in_either_direction() -> None:
 
 def test_a_line_that_starts_where_another_ends_goes_on_from_it() -> None:
     onward = drawn((line(20, 20, 40, 20),), (line(40, 20, 60, 20, k=2),))
+    back = drawn((line(20, 20, 60, 60),), (line(58, 60, 22, 21, k=2),))
+    short = drawn((line(10, 10, 16, 10),), (line(10, 10, 17, 12, k=2),))
+    assert len(back.successions) == len(short.successions) == 1
     beside = drawn((line(20, 20, 40, 20),), (line(30, 20, 50, 20, k=2),))
     assert onward.successions == ()
     assert len(beside.successions) == 1

@@ -1,6 +1,7 @@
 """The filters, each with a row that it drops and one that it keeps, and that nothing is lost."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -57,7 +58,9 @@ def test_the_cold_filter_names_the_first_reason_for_every_row_and_keeps_the_rest
         ("strict+helped", ["", "no_help", "not_reflective", "not_reflective"]),
     ],
 )
-def test_the_reflective_filter_goes_by_the_rule_that_is_named(rule: str, expected: list[str]) -> None:
+def test_the_reflective_filter_goes_by_the_rule_that_is_named(
+    rule: str, expected: list[str]
+) -> None:
     rows = graded(
         (LOOK, MOVE, DONE),
         (LOOK, Step("Hm.", (box(45, 45, 105, 105, k=2),)), DONE),
@@ -72,6 +75,16 @@ def test_a_filter_sees_copies_only_within_a_problem() -> None:
     first, second = plain_problem(id="p1"), plain_problem(id="p2")
     rows = graded((LOOK, MOVE, DONE), problem=first) + graded((LOOK, MOVE, DONE), problem=second)
     assert reasons(rows, [curate.unique()]) == ["", ""]
+
+
+def test_texts_that_only_look_alike_when_joined_are_no_copies() -> None:
+    (row,) = graded((LOOK, DONE))
+    one = replace(row.trajectory, turns=(replace(row.trajectory.turns[0], text="a\0b"),))
+    two = replace(
+        row.trajectory, turns=tuple(replace(row.trajectory.turns[0], text=t) for t in "ab")
+    )
+    judge = curate.unique()
+    assert [judge(replace(row, trajectory=t)).keep for t in (one, two, one)] == [True, True, False]
 
 
 def test_every_row_comes_out_once() -> None:
@@ -103,6 +116,8 @@ def test_a_line_along_the_centres_is_on_the_grid_and_so_is_one_a_fifth_of_a_cell
         (line(22, 22, 142, 142 - 40),),  # cuts across cells
         (line(22, 22, 165, 22),),  # reaches into a cell and not to its centre
         (line(22, 22, 22, 220),),  # leaves the maze
+        (line(22, 22, 10**6, 10**6),),  # far out of it
+        (line(22, 22, 60, 45),),  # clips the corner of a cell on its way
     ],
 )
 def test_a_line_that_misses_a_centre_it_visits_is_dropped(ops: tuple[Line, ...]) -> None:
@@ -110,10 +125,16 @@ def test_a_line_that_misses_a_centre_it_visits_is_dropped(ops: tuple[Line, ...])
     assert (verdict.keep, verdict.reason) == (False, "off_grid")
 
 
+def test_a_line_that_ends_on_the_border_of_a_cell_does_not_visit_the_next() -> None:
+    assert on_grid(line(22, 22, 42, 22)).keep
+
+
 def test_only_the_lines_that_are_still_live_count() -> None:
     off, put_right = line(22, 36, 142, 36), line(22, 22, 142, 22, k=2)
     problem = plain_problem(scene=Scene((put_right,), "{}", GRID), gold=())
-    (row,) = graded((Step("I trace.", (off,)), Step("Higher.", (put_right,)), DONE), problem=problem)
+    (row,) = graded(
+        (Step("I trace.", (off,)), Step("Higher.", (put_right,)), DONE), problem=problem
+    )
     assert curate.on_grid(row).keep
 
 
@@ -125,9 +146,14 @@ def test_pass_rates_count_solved_samples_and_only_the_middle_is_learnable() -> N
         "p3": [(LOOK, wrong), ("Hm.",)],
     }
     rows = [row for name, t in told.items() for row in graded(*t, problem=plain_problem(id=name))]
-    passed = list(curate.pass_rates(rows))
-    assert [(p.problem.id, p.rate) for p in passed] == [("p1", 0.5), ("p2", 1.0), ("p3", 0.0)]
-    assert [curate.learnable(p).reason for p in passed] == ["", "always_solved", "never_solved"]
+    asked = [plain_problem(id=name) for name in ("p0", *told, "p4")]
+    passed = list(curate.pass_rates(asked, rows))
+    assert [(p.problem.id, p.samples, p.rate) for p in passed] == [
+        ("p0", 0, 0.0), ("p1", 2, 0.5), ("p2", 2, 1.0), ("p3", 2, 0.0), ("p4", 0, 0.0),
+    ]  # fmt: skip
+    assert [curate.learnable(p, samples=2).reason for p in passed] == [
+        "incomplete", "", "always_solved", "never_solved", "incomplete",
+    ]  # fmt: skip
 
 
 def test_trajectories_without_their_problem_are_our_fault_and_raise() -> None:

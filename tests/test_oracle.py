@@ -25,13 +25,17 @@ LIMITS = Limits(max_context=6144)
 
 def problems(count: int = 60) -> list[Problem]:
     makers = (Counting(112, 112, 0.4), Maze(112, 112, 0.4))
-    return [replace(makers[n % 2].sample(Random(f"oracle/{n}")), id=f"p{n:03}") for n in range(count)]
+    return [
+        replace(makers[n % 2].sample(Random(f"oracle/{n}")), id=f"p{n:03}") for n in range(count)
+    ]
 
 
 ASKED = problems()
 
 
-def told(rates: Rates, samples: int = 2, family: str = "qwen2.5-vl", seed: int = 0) -> list[Trajectory]:
+def told(
+    rates: Rates, samples: int = 2, family: str = "qwen2.5-vl", seed: int = 0
+) -> list[Trajectory]:
     async def collect() -> list[Trajectory]:
         policy = Oracle(rates, seed, LIMITS, FAMILIES[family])
         runs = rollout(policy, ASKED, samples, LIMITS, FAMILIES[family])
@@ -70,7 +74,7 @@ def test_each_error_ends_in_its_stop_reason_at_about_its_rate(rate: str, stop: S
 def test_wrong_answers_come_at_their_rate_and_hopeless_problems_are_never_solved() -> None:
     wrong = [row.solved for row in graded(replace(SURE, wrong_answer=0.3), samples=4)]
     assert 0.6 < sum(wrong) / len(wrong) < 0.8
-    passed = list(curate.pass_rates(graded(replace(SURE, hopeless=0.3), samples=4)))
+    passed = list(curate.pass_rates(ASKED, graded(replace(SURE, hopeless=0.3), samples=4)))
     assert {p.rate for p in passed} == {0.0, 1.0}
 
 
@@ -100,6 +104,19 @@ def test_wrong_types_and_wrong_objects_occur_and_what_is_not_noticed_misleads() 
 def test_the_same_seed_writes_the_same_texts_and_another_seed_others() -> None:
     assert told(Rates()) == told(Rates())
     assert told(Rates()) != told(Rates(), seed=1)
+
+
+def test_it_goes_on_when_its_faults_are_told() -> None:
+    limits = Limits(tell_faults=True)
+
+    async def collect(rates: Rates) -> list[Stop]:
+        policy = Oracle(rates, 0, limits, PIXELS)
+        runs = rollout(policy, ASKED[:20], 1, limits, PIXELS)
+        return [run.stop async for run in runs if isinstance(run, Trajectory)]
+
+    assert len(asyncio.run(collect(replace(SURE, repeat=1, malformed=1)))) == 20
+    stops = asyncio.run(collect(replace(SURE, malformed=0.5)))
+    assert Counter(stops)[Stop.ANSWERED] > 10
 
 
 def test_a_problem_without_gold_is_refused_with_its_name() -> None:

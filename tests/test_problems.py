@@ -77,7 +77,12 @@ def test_a_scene_that_a_split_has_claimed_is_dropped_in_every_other(
         return replace(made(replace(same, index=order.index % 4)), id=order.id)
 
     monkeypatch.setattr(problems, "make", few)
-    small = version(TEXT.replace("skills: 6, cold: 9, reflective: 6, rl: 6, evaluation: 6", "skills: 0, cold: 2, reflective: 0, rl: 0, evaluation: 3"))
+    small = version(
+        TEXT.replace(
+            "skills: 6, cold: 9, reflective: 6, rl: 6, evaluation: 6",
+            "skills: 0, cold: 2, reflective: 0, rl: 0, evaluation: 3",
+        )
+    )
     rows = list(sample(small))
     assert {v.reason for s, _, v in rows if not v.keep and s == "cold"} == {"in_other_split"}
     owners: dict[bytes, str] = {}
@@ -89,7 +94,9 @@ def test_a_scene_that_a_split_has_claimed_is_dropped_in_every_other(
 def test_a_mix_that_runs_dry_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     same = replace(plain_problem(), scene=None)
     monkeypatch.setattr(problems, "make", lambda order: replace(same, id=order.id))
-    with pytest.raises(NotEnough, match=r"split 'evaluation': 1 different problems in 24 tries, 6 wanted"):
+    with pytest.raises(
+        NotEnough, match=r"split 'evaluation': 1 different problems in 24 tries, 6 wanted"
+    ):
         list(sample(version()))
 
 

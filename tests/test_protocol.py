@@ -95,6 +95,7 @@ def test_the_tool_named_is_that_of_the_first_op() -> None:
         (drawing('[{"index": 1, "label": "a"}]'), "neither"),
         (drawing('[{"index": 1, "start_point_2d": [1, 2], "label": "a"}]'), "end_point_2d missing"),
         (drawing("[" * 5000 + "]" * 5000), "deep"),
+        (drawing('["' + "]" * 1000 + '",' + "[" * 1000), "deep"),
         (drawing('[{"index": 1, "bbox_2d": [' + "9" * 5000 + ', 1, 2, 3], "label": "a"}]'), "JSON"),
         (drawing('[{"index": 1, "bbox_2d": [1, 2, 3, 4], "label": "\\ud800"}]'), "label"),
         ("\ud800", "lone surrogate"),
@@ -123,6 +124,10 @@ def test_a_turn_without_meaning_is_malformed_and_says_why(text: str, detail: str
         (drawing(f"[{ROW}]") + "\nDone.", {"stray"}),
         (drawing(f"[{ROW}]", tool="Path Tracer"), {"action"}),
         (drawing(f"[{ROW}]", tool="object mapper"), {"action"}),
+        (drawing(f"[{ROW}]").replace("Action: ", "Action:"), {"action"}),
+        (drawing(f"[{ROW}]").replace("Action: ", "ACTION: "), {"action"}),
+        (drawing(f"[{ROW}]").replace('"index": 1', '"index": 2, "index": 1'), {"keys"}),
+        (drawing(f"[{ROW}]").replace("Action:", "So. Action:"), {"stray"}),
         (drawing(f"[{ROW}]").replace("<think>", "Well. <think>"), {"think"}),
         (drawing(f"[{ROW}]").replace("<think> I look. </think>", "I look."), {"think"}),
     ],
@@ -133,6 +138,21 @@ def test_a_lenient_turn_is_understood_and_remembered(text: str, lenient: set[str
     assert parsed.ops == (box(1, 2, 30, 40),)
     assert set(parsed.lenient) == lenient
     assert parsed.thought == "I look."
+
+
+def test_an_empty_thought_does_not_let_reasoning_outside_the_tags_pass() -> None:
+    parsed = parse("<think></think> I reason outside. Action: Answer\n<answer>B</answer>")
+    assert parsed == Answer("", "B", ("stray",))
+
+
+@pytest.mark.parametrize("label", ["Action: stop", "<answer>", "[[[[[[[[[[[[", "``` json", '"]}'])
+def test_a_label_may_hold_what_the_grammar_uses(label: str) -> None:
+    said = Step("I look.", (box(1, 2, 30, 40, label),))
+    assert parse(write(said)) == said
+
+
+def test_an_answer_may_hold_the_word_action() -> None:
+    assert parse(write(Answer("I look.", "Action: jump"))) == Answer("I look.", "Action: jump")
 
 
 def test_both_kinds_may_mix_in_a_step_and_either_tool_may_be_named() -> None:

@@ -68,6 +68,10 @@ def test_every_file_of_the_tree_exists_and_every_module_is_in_the_tree() -> None
 
 
 def test_the_environment_variables_that_it_names_are_read() -> None:
-    code = "".join(p.read_text() for p in Path(__file__).parent.parent.glob("*/*.py") if p.parent.name != "tests")
+    code = "".join(
+        p.read_text()
+        for p in Path(__file__).parent.parent.glob("*/*.py")
+        if p.parent.name != "tests"
+    )
     for name in set(re.findall(r"\$?\b(DRAWLOOP_\w+|DAGSTER_HOME)\b", README)):
         assert name in code, name

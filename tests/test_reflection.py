@@ -40,6 +40,19 @@ def test_jitter_is_paper_and_not_strict() -> None:
     assert (found.paper, found.strict) == (True, False)
 
 
+def test_a_pixel_is_jitter_on_a_small_box_too() -> None:
+    small = reflected((box(20, 20, 36, 36),), (box(21, 21, 37, 37, k=2),))
+    assert (small.paper, small.strict) == (True, False)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_help_does_not_depend_on_the_order_of_the_scene(turned: bool) -> None:
+    cats = (box(10, 10, 30, 30), box(150, 150, 200, 200))
+    scene = Scene(cats[::-1] if turned else cats, "{}")
+    found = reflected((box(100, 100, 149, 149),), (box(140, 140, 200, 200, k=2),), scene=scene)
+    assert [c.helped for c in found.corrections] == [True]
+
+
 def test_two_chairs_in_one_step_are_neither() -> None:
     found = reflected((box(20, 20, 80, 80, "chair"), box(120, 20, 180, 80, "chair")))
     assert (found.paper, found.strict) == (False, False)
@@ -104,6 +117,14 @@ def test_a_box_moved_off_the_wrong_object_is_a_relocation_that_helped() -> None:
     found = reflected((box(120, 120, 200, 200, "cat"),), (box(20, 20, 80, 80, "cat", k=2),))
     assert kinds(found) == [Correction.RELOCATE]
     assert (found.strict, found.helped) == (False, True)
+
+
+def test_going_on_with_a_line_relocates_nothing_and_one_mark_is_moved_once() -> None:
+    way = Scene((line(20, 20, 200, 20),), "{}")
+    onward = reflected((line(20, 20, 110, 20),), (line(110, 20, 200, 20, k=2),), scene=way, gold=())
+    assert kinds(onward) == []
+    two = (box(20, 20, 60, 60, k=2), box(150, 20, 180, 60, k=2))
+    assert kinds(reflected((box(120, 120, 200, 200),), two)) == [Correction.RELOCATE]
 
 
 def test_without_truth_nothing_is_known_of_help() -> None:

@@ -31,6 +31,12 @@ def test_a_lone_letter_is_the_letter_even_if_an_option_reads_so() -> None:
     assert letter("4", OPTIONS) == "D"
 
 
+def test_an_option_s_own_text_names_it_also_where_it_looks_like_something_else() -> None:
+    assert letter("X", ("X", "Y")) == "A"
+    assert letter(".5", ("5", ".5")) == "B"
+    assert letter("A. .5", ("5", ".5")) is None
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -38,6 +44,8 @@ def test_a_lone_letter_is_the_letter_even_if_an_option_reads_so() -> None:
         ("three", 3), ("Twenty", 20), ("zero", 0), ("-5", -5), ("−5", -5), ("2e3", 2000),
         (".5", Fraction(1, 2)), ("about 3.", 3), ("3 or 3", 3), ("It is 7, I think", 7),
         ("12.50 m", Fraction(25, 2)), ("3m", 3), ("1,234,567.5", Fraction(2469135, 2)),
+        ("minus 5", -5), ("- 5", -5), ("–5", -5), ("50 percent", Fraction(1, 2)), ("frame1: 5", 5),
+        ("frame12: 5", 5), ("5.", 5),
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_people_write_them(text: str, value: Fraction | int) -> None:
@@ -47,7 +55,8 @@ def test_numbers_are_read_as_people_write_them(text: str, value: Fraction | int)
 @pytest.mark.parametrize(
     "text",
     ["", "none", "3 or 4", "one or two", "1,23", "3.4.5", "1/0", "1e400", "99**98**97", "m3", "NaN",
-     "inf", "9" * 5000, "1e9999999999"],
+     "inf", "9" * 5000, "1e9999999999", "one hundred", "two thousand", "2.5 million", "5k",
+     "one half", "two thirds", "1½", "±3", "10²", "no one", "1__0", "1/1" + "0" * 45, "1.e3"],
 )  # fmt: skip
 def test_two_numbers_or_none_are_no_answer(text: str) -> None:
     assert number(text) is None
@@ -138,7 +147,24 @@ def test_drawing_quality_falls_with_error_with_surplus_and_with_what_is_missing(
     assert drawing(exact) == 1
     assert drawing(box(20, 20, 80, 50)) == 0.5
     assert drawing(exact, box(150, 20, 180, 80)) == 0.5
+    assert drawing(box(150, 20, 180, 80)) == 0
     assert drawing(line(20, 20, 80, 80)) == 0
+
+
+def test_a_wild_mark_costs_also_while_something_is_missing() -> None:
+    cat, dog = box(20, 20, 80, 80), box(120, 120, 200, 200, "dog")
+    gold = (Step("Both.", (cat, dog)),)
+    one = scored([Step("I look.", (cat,)), GOLD[1]], gold=gold).draw
+    wild = scored([Step("I look.", (cat, box(150, 1, 170, 30))), GOLD[1]], gold=gold).draw
+    assert (one, wild) == (0.5, pytest.approx(1 / 3))
+
+
+def test_a_trajectory_that_was_cut_off_while_well_formed_is_still_well_formed() -> None:
+    problem = plain_problem()
+    done = run(problem, [GOLD[0]], Limits(max_turns=1))
+    assert isinstance(done, Trajectory)
+    score = reward.score(problem, done, retrace(problem, done), Rules())
+    assert (score.correct, score.format, score.total) == (0, 1, 0)
 
 
 def test_drawing_quality_is_unknown_without_gold() -> None:

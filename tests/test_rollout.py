@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -110,7 +111,9 @@ def test_the_last_turn_allowed_may_answer_and_may_not_draw() -> None:
 def test_a_task_may_have_turns_of_its_own() -> None:
     limits = Limits(max_turns=1, task_turns=(("plain", 2),))
     assert isinstance(run(plain_problem(), [LOOK], limits), State)
-    assert stopped([LOOK], Limits(max_turns=1, task_turns=(("maze", 20),))).stop is Stop.TOO_MANY_TURNS
+    assert (
+        stopped([LOOK], Limits(max_turns=1, task_turns=(("maze", 20),))).stop is Stop.TOO_MANY_TURNS
+    )
 
 
 def test_inputs_and_observations_together_may_reach_the_cap_and_not_pass_it() -> None:
@@ -118,6 +121,28 @@ def test_inputs_and_observations_together_may_reach_the_cap_and_not_pass_it() ->
     done = stopped([moving(0), moving(1)], Limits(max_images=2))
     assert done.stop is Stop.TOO_MANY_IMAGES
     assert len(retrace(plain_problem(), done).views) == 2
+
+
+def test_ids_that_are_known_are_counted_and_an_answer_is_not_answered() -> None:
+    from pipeline import tokens
+
+    state = run(plain_problem(), [LOOK])
+    assert isinstance(state, State)
+    plain = tokens.estimate(state, PIXELS, 10)
+    known = replace(state, turns=(replace(state.turns[0], ids=(1,) * 500),))
+    assert tokens.estimate(known, PIXELS, 10) == plain - tokens.of_text(state.turns[0].text) + 500
+    done = replace(state, turns=(*state.turns, Turn("x" * 30, DONE)), observed=(1, 0))
+    assert tokens.estimate(done, PIXELS, 10) == plain + tokens.FRAME + 10
+
+
+def test_a_turn_full_of_ops_is_checked_in_no_time() -> None:
+    import time
+
+    for label in ("\ufdfa" * 180, "a"):
+        ops = tuple(box(n, 3 * t, n + 30, 3 * t + 30, label) for t in range(8) for n in range(8))
+        start = time.perf_counter()
+        assert isinstance(run(plain_problem(), [Step("I look.", ops)]), State)
+        assert time.perf_counter() - start < 0.2  # rendering the state to count it included
 
 
 def test_a_context_that_is_full_ends_it() -> None:
@@ -141,7 +166,11 @@ def test_a_fault_that_is_told_lets_the_rollout_go_on() -> None:
 
 
 def test_retracing_brings_back_what_the_rollout_saw() -> None:
-    turns = [LOOK, moving(1), Step("I look.", (line(3, 3, 90, 90, k=2), box(99, 99, 120, 120, "b")))]
+    turns = [
+        LOOK,
+        moving(1),
+        Step("I look.", (line(3, 3, 90, 90, k=2), box(99, 99, 120, 120, "b"))),
+    ]
     state = run(plain_problem(), turns)
     assert isinstance(state, State)
     done = advance(state, read_turn(state, write(DONE), PIXELS), Limits())
@@ -155,14 +184,18 @@ def test_thousandths_are_turned_into_pixels_of_the_picture_that_is_named() -> No
     text = write(Step("I look.", (box(0, 500, 1000, 1000),)))
     turn = read_turn(state, text, FAMILIES["qwen3-vl"])
     assert turn.parsed == Step("I look.", (box(0, 112, 224, 224),))
-    unknown = read_turn(state, write(Step("I look.", (box(0, 5, 9, 9, k=5),))), FAMILIES["qwen3-vl"])
+    unknown = read_turn(
+        state, write(Step("I look.", (box(0, 5, 9, 9, k=5),))), FAMILIES["qwen3-vl"]
+    )
     done = advance(state, unknown, Limits(), FAMILIES["qwen3-vl"])
     assert isinstance(done, Trajectory)
     assert done.stop is Stop.BAD_OP
 
 
 @settings(max_examples=200)
-@given(st.lists(st.tuples(*[st.integers(-300, 300)] * 4, st.integers(-2, 4)), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(*[st.integers(-300, 300)] * 4, st.integers(-2, 4)), min_size=1, max_size=4)
+)
 def test_any_parsed_op_is_drawn_or_is_a_fault(numbers: list[tuple[int, ...]]) -> None:
     ops = tuple(
         line(*n[:4], k=n[4]) if n[0] % 2 else box(*sorted(n[:2]), *sorted(n[2:4]), k=n[4])
@@ -180,7 +213,9 @@ def test_any_parsed_op_is_drawn_or_is_a_fault(numbers: list[tuple[int, ...]]) ->
 # rollout -----------------------------------------------------------------------------------------
 
 
-def collected(policy: object, problems: Iterator[Problem] | list[Problem], samples: int = 2) -> list[Trajectory | Failure]:
+def collected(
+    policy: object, problems: Iterator[Problem] | list[Problem], samples: int = 2
+) -> list[Trajectory | Failure]:
     async def collect() -> list[Trajectory | Failure]:
         runs = rollout(policy, problems, samples, Limits(), PIXELS, in_flight=4)  # type: ignore[arg-type]
         return [run async for run in runs]
@@ -248,6 +283,43 @@ def test_problems_are_drawn_only_as_trajectories_are_started() -> None:
         return drawn
 
     assert asyncio.run(first()) <= 8
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+def test_no_more_run_at_once_than_asked_and_none_is_left_behind(in_flight: int) -> None:
+    running, most = set(), 0
+
+    class Counting(Saying):
+        async def act(self, state: State) -> Turn:
+            nonlocal most
+            running.add(asyncio.current_task())
+            most = max(most, sum(not task.done() for task in running if task))
+            await asyncio.sleep(0.001)
+            return await super().act(state)
+
+    async def some() -> None:
+        runs = rollout(Counting(write(LOOK)), many(9), 1, Limits(), PIXELS, in_flight)
+        await anext(runs)
+        await runs.aclose()
+
+    asyncio.run(some())
+    assert most == in_flight
+    assert all(task.done() for task in running if task)
+
+
+def test_a_slow_first_trajectory_does_not_keep_the_others_from_starting() -> None:
+    started: list[str] = []
+
+    class SlowFirst(Saying):
+        async def act(self, state: State) -> Turn:
+            if not state.turns:
+                started.append(state.problem.id)
+            if state.problem.id == "p0":
+                await asyncio.sleep(0.2)
+                assert len(started) > 20
+            return await super().act(state)
+
+    assert len(collected(SlowFirst(write(LOOK)), many(30), samples=1)) == 30
 
 
 def test_finished_and_slow_trajectories_do_not_wait_for_one_another_between_turns() -> None:

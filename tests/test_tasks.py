@@ -1,6 +1,7 @@
 """What every task and source must hold; a new one is tested by being in its registry."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,14 +13,21 @@ from pipeline.reward import Rules
 from pipeline.rollout import Limits, retrace
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
-from pipeline.types import Box, Kind, Line, Problem
+from pipeline.types import Box, Kind, Line, Problem, Step
+from tests.conftest import box, plain_problem
 
 FAMILY = FAMILIES["qwen2.5-vl"]
 Sampler = Callable[..., Problem]
 
 
 def sampler(name: str) -> Sampler:
-    def sample(key: object, side: int = 112, tall: int = 0, difficulty: float = 0.5, wording: str = "varied") -> Problem:
+    def sample(
+        key: object,
+        side: int = 112,
+        tall: int = 0,
+        difficulty: float = 0.5,
+        wording: str = "varied",
+    ) -> Problem:
         size = {"width": side, "height": tall or side, "difficulty": difficulty, "wording": wording}
         if name in TASKS:
             return TASKS[name]()(**size).sample(Random(f"test/{key}"))  # type: ignore[arg-type]
@@ -29,7 +37,9 @@ def sampler(name: str) -> Sampler:
     return sample
 
 
-every_maker = pytest.mark.parametrize("sample", [sampler(n) for n in (*TASKS, *SOURCES)], ids=[*TASKS, *SOURCES])
+every_maker = pytest.mark.parametrize(
+    "sample", [sampler(n) for n in (*TASKS, *SOURCES)], ids=[*TASKS, *SOURCES]
+)
 every_task = pytest.mark.parametrize("sample", [sampler(n) for n in TASKS], ids=list(TASKS))
 
 
@@ -77,12 +87,21 @@ def test_neighbouring_difficulties_do_not_share_a_scene(sample: Sampler) -> None
 
 
 @every_maker
+def test_one_and_two_turn_skills_alternate_within_a_task(sample: Sampler) -> None:
+    problems = [replace(sample(key), id=str(key)) for key in range(6)]
+    told = list(skills.trajectories(problems, Limits(), FAMILY))
+    assert [len(t.turns) for t in told] == [2, 1, 2, 1, 2, 1]
+
+
+@every_maker
 def test_both_kinds_of_answer_occur(sample: Sampler) -> None:
     assert {sample(key).kind for key in range(30)} == set(Kind)
 
 
 @every_maker
-def test_plain_wording_always_asks_in_the_first_phrasing_and_varied_does_not(sample: Sampler) -> None:
+def test_plain_wording_always_asks_in_the_first_phrasing_and_varied_does_not(
+    sample: Sampler,
+) -> None:
     def first_words(wording: str) -> set[str]:
         return {" ".join(sample(k, wording=wording).question.split()[:3]) for k in range(30)}
 
@@ -94,3 +113,11 @@ def test_plain_wording_always_asks_in_the_first_phrasing_and_varied_does_not(sam
 def test_any_canvas_from_112_to_1000_px_works(sample: Sampler, side: int, tall: int) -> None:
     problem = sample("size", side, tall)
     assert {image.size for image in problem.images} == {(side, tall)}
+
+
+def test_gold_that_cannot_be_told_is_our_fault_and_raises() -> None:
+    off = plain_problem(gold=(Step("Here.", (box(300, 300, 400, 400),)),))
+    twice = plain_problem(gold=(Step("Here.", (box(1, 1, 9, 9), box(1, 1, 9, 9))),))
+    for problem in (off, twice):
+        with pytest.raises(ValueError, match="its gold solution ends"):
+            list(skills.trajectories([problem, problem], Limits(), FAMILY))

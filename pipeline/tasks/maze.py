@@ -68,6 +68,7 @@ TURNS = (
     "Count the changes of direction on the only way from S to {goal}.",
     "On the route that leads from S to {goal}, how many turns are there?",
 )
+QUESTIONS = {"follow": FOLLOW, "measure": MEASURE, "turns": TURNS}
 PLANS = (
     "I trace the way from S run by run: {moves}.",
     "Starting on S, the open cells lead {moves}. I draw that.",
@@ -102,7 +103,8 @@ class Maze:
         near = others[: max(6, len(others) // 2)]
         letter, *rest = rng.sample(LETTERS, 4)
         marks = {letter: way[-1], **dict(zip(rest, rng.sample(near, 3), strict=True))}
-        asked, answer, options, kind = self._ask(rng, runs, letter, length)
+        family = rng.choice(list(QUESTIONS))
+        asked, answer, options, kind = self._ask(rng, family, runs, letter, length)
         pixels = _draw(rng, self.width, self.height, grid, passages, {"S": start, **marks})
         return Problem(
             id="",
@@ -118,7 +120,7 @@ class Maze:
             conclusion=_conclusion(asked, runs, length, letter),
             scene=Scene(
                 objects=(*_lines(grid, runs), *_boxes(grid, {"S": start, **marks})),
-                geometry=_geometry(grid, passages, {"S": start, **marks}, asked),
+                geometry=_geometry(grid, passages, {"S": start, **marks}, [family, letter]),
                 grid=grid,
             ),
         )
@@ -135,15 +137,13 @@ class Maze:
         return Grid(round(left, 2), round(top, 2), round(cell, 2), columns, rows)
 
     def _ask(
-        self, rng: Random, runs: Sequence[Run], letter: str, length: int
+        self, rng: Random, family: str, runs: Sequence[Run], letter: str, length: int
     ) -> tuple[str, str, tuple[str, ...], Kind]:
         """Question, answer, options and kind."""
-        family = rng.choice((FOLLOW, MEASURE, TURNS))
-        if family is FOLLOW:
-            asked = say(rng, self.wording, FOLLOW, moves=_spoken(runs))
+        asked = say(rng, self.wording, QUESTIONS[family], moves=_spoken(runs), goal=letter)
+        if family == "follow":
             return asked, letter, tuple(LETTERS), Kind.CHOICE
-        value = length if family is MEASURE else len(runs) - 1
-        asked = say(rng, self.wording, family, goal=letter)
+        value = length if family == "measure" else len(runs) - 1
         if rng.random() < 0.5:
             return asked, str(value), (), Kind.NUMBER
         options, answer = lettered(rng, str(value), near_numbers(rng, value, 3))
@@ -293,7 +293,7 @@ def _open(passages: Passages, *cells: int) -> bool:
     return frozenset((Cell(column, row), Cell(other_column, other_row))) in passages
 
 
-def _geometry(grid: Grid, passages: Passages, marks: dict[str, Cell], asked: str) -> str:
+def _geometry(grid: Grid, passages: Passages, marks: dict[str, Cell], asked: list[str]) -> str:
     walls = sorted(sorted(pair) for pair in passages)
     facts = {"size": [grid.columns, grid.rows], "open": walls, "marks": marks, "asked": asked}
     return json.dumps(facts, separators=(",", ":"))

@@ -163,19 +163,21 @@ def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script
         while wrong and rng.random() < rates.notice:
             thought, ops, wrong = _correct(rng, rates, problem, wrong)
             state = yield _on_latest(state, thought, ops)
-        if rng.random() < rates.repeat:
+        if state.live and rng.random() < rates.repeat:
             again = rng.choice([mark.op for mark in state.live])
             state = yield Step("Let me draw that once more to be sure.", (again,))
-    while dithers or rambles:
+    while state.live and (dithers or rambles):
         mark = rng.choice(state.live)
         moved = _moved(rng, rates.slip_error / 2, rates.slip_error / 2, problem, mark.op, mark.base)
         thought = DITHERED.format(it=mark.op.label) + (RAMBLE if rambles else "")
         state = yield _on_latest(state, thought, [moved])
     misled = bool(wrong) and rng.random() < rates.misled
     if hopeless or misled or rng.random() < rates.wrong_answer:
-        yield Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
+        said = Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
     else:
-        yield Answer(rng.choice(CHECKED) + problem.conclusion, problem.answer)
+        said = Answer(rng.choice(CHECKED) + problem.conclusion, problem.answer)
+    while True:  # again, where it was garbled and the model was told so
+        yield said
 
 
 def _on_latest(state: State, thought: str, ops: list[Op]) -> Step:

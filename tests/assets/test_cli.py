@@ -34,7 +34,12 @@ def place(tmp_path: Path) -> dict[str, str]:
 
 def drawloop(place: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [BIN / "drawloop", *words], env=place, capture_output=True, text=True, check=False, timeout=300
+        [BIN / "drawloop", *words],
+        env=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
@@ -142,7 +147,9 @@ def killed_builds(place: dict[str, str], moments: list[float]) -> None:
             manifest = folder / "manifest.json"
             if folder.parent.name != "tmp" and manifest.exists():
                 parts = json.loads(manifest.read_text())["parts"]
-                assert all((folder / name).stat().st_size == p["bytes"] for name, p in parts.items())
+                assert all(
+                    (folder / name).stat().st_size == p["bytes"] for name, p in parts.items()
+                )
 
 
 def test_builds_that_are_killed_leave_whole_assets_and_the_next_ends_with_equal_bytes(

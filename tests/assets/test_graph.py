@@ -29,7 +29,10 @@ def moved(text: str) -> set[str]:
 
 def test_a_filter_moves_its_set_and_export_and_nothing_before_them() -> None:
     assert moved(TINY.replace("min_turns: 2", "min_turns: 3")) == {"cold_set", "cold_export"}
-    assert moved(TINY.replace("rule: paper", "rule: strict")) == {"reflective_set", "reflective_export"}
+    assert moved(TINY.replace("rule: paper", "rule: strict")) == {
+        "reflective_set",
+        "reflective_export",
+    }
 
 
 def test_a_model_moves_what_it_samples_and_what_is_made_of_that() -> None:
@@ -68,7 +71,9 @@ def test_what_goes_into_a_set_comes_out_kept_or_dropped_with_its_reason(
     assert len(kept) + len(dropped) == len(sampled) == 24
     assert {row["id"] for row in (*kept, *dropped)} == sampled
     assert all(row["reason"] for row in dropped)
-    assert all(row["solved"] and row["format"] == 1 and row["stop"] == Stop.ANSWERED for row in kept)
+    assert all(
+        row["solved"] and row["format"] == 1 and row["stop"] == Stop.ANSWERED for row in kept
+    )
     assert line(cold).dropped == Counter(row["reason"] for row in dropped)
     assert dropped, "a filter that never drops is no filter"
     assert kept
@@ -145,9 +150,17 @@ def test_unbalanced_letters_are_found() -> None:
     assert (4, "A") in checks._beyond_chance(fair + Counter({(4, "A"): 100}))
 
 
-def test_pages_get_numbers_plots_and_a_contact_sheet_that_is_small(tiny: Version, store: Store) -> None:
+def test_pages_get_numbers_plots_and_a_contact_sheet_that_is_small(
+    tiny: Version, store: Store
+) -> None:
     shown = {asset: metadata(made) for asset, made in build_all(tiny, store).items()}
-    for asset in ("problems", "drawing_skills", "teacher_trajectories", "cold_set", "reflective_set"):
+    for asset in (
+        "problems",
+        "drawing_skills",
+        "teacher_trajectories",
+        "cold_set",
+        "reflective_set",
+    ):
         sheet = shown[asset]["contact sheet"].value
         assert sheet.startswith("![](data:image/webp;base64,")
         assert len(sheet) < 150_000

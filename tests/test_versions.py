@@ -1,0 +1,439 @@
+"""Version files: every shipped one loads, and a wrong one is refused in words that help."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import versions
+from pipeline.protocol import FAMILIES
+from pipeline.reflection import Tolerance
+from pipeline.reward import Rules
+from pipeline.rollout import Limits
+from pipeline.sources import SOURCES
+from pipeline.tasks import TASKS
+from pipeline.teachers.oracle import Rates
+from pipeline.versions import SPLITS, TRAINING_UNITS, Version, VersionError, load, names, parse
+
+SHIPPED = Path(versions.__file__).parent.parent / "versions"
+GOOD = """\
+description: A small mix, for tests.
+seed: 3
+family: qwen2.5-vl
+canvas: {smallest: 112, largest: 224}
+problems:
+  tasks:
+    maze: {share: 2, difficulty: [0.0, 0.7]}
+    counting: {}
+  sources:
+    photos: {}
+  splits: {skills: 1, cold: 2, reflective: 3, rl: 4, evaluation: 5}
+teacher:
+  policy: {kind: oracle, rates: {slip: 0.1}}
+  sampling: {samples: 4}
+cold_model:
+  policy: {kind: checkpoint, model: somewhere/cold}
+  sampling: {samples: 4, temperature: 0.5, top_p: 0.8, max_tokens: 512}
+reflective_model:
+  policy: {kind: oracle}
+  sampling: {samples: 8}
+filters:
+  reflective: {rule: strict}
+"""
+
+GONE = object()
+
+
+def edited(place: str, value: Any) -> str:
+    """The good file with one field set, or taken out."""
+    content = yaml.safe_load(GOOD)
+    *above, last = place.split("/")
+    inner = content
+    for part in above:
+        inner = inner.setdefault(part, {})
+    if value is GONE:
+        del inner[last]
+    else:
+        inner[last] = copy.deepcopy(value)
+    return yaml.safe_dump(content)
+
+
+def refusal(text: str, name: str = "trial") -> str:
+    with pytest.raises(VersionError) as caught:
+        parse(name, text)
+    return str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DRAWLOOP_VERSIONS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DRAWLOOP_VERSIONS", raising=False)
+
+
+# Files that are right ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+def test_every_shipped_version_loads(name: str) -> None:
+    version = load(name)
+    assert version.name == name
+    assert version.description.strip()
+    assert set(version.problems.splits) == set(SPLITS)
+    assert {*version.problems.tasks} <= {*TASKS}
+    assert {*version.problems.sources} <= {*SOURCES}
+    assert (version.canvas.largest // version.wire.unit) ** 2 <= TRAINING_UNITS
+
+
+def test_all_shipped_versions_are_listed_in_order() -> None:
+    assert names() == sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    assert {"mini", "paper", "photos"} <= {*names()}
+
+
+def test_fields_come_out_as_they_are_written() -> None:
+    version = parse("trial", GOOD)
+    assert version.name == "trial"
+    assert version.seed == 3
+    assert version.wire is FAMILIES["qwen2.5-vl"]
+    assert version.problems.tasks["maze"].share == 2
+    assert version.problems.tasks["maze"].difficulty == (0.0, 0.7)
+    assert version.problems.splits["rl"] == 4
+    assert version.teacher.policy.kind == "oracle"
+    assert version.teacher.policy.rates == {"slip": 0.1}
+    assert version.cold_model.policy.kind == "checkpoint"
+    assert version.cold_model.policy.model == "somewhere/cold"
+    assert version.cold_model.sampling.max_tokens == 512
+
+
+def test_what_a_file_leaves_out_is_as_in_the_paper() -> None:
+    version = parse("trial", GOOD)
+    assert version.limits == Limits(
+        max_turns=10,
+        task_turns=(("maze", 20),),
+        max_images=42,
+        max_context=32_768,
+        repeats=Tolerance(1.0, 0.0),
+        tell_faults=False,
+    )
+    assert version.rules == Rules(0.0, 0.9, 0.0)
+    assert version.filters.cold.min_turns == 3
+    sampling = version.teacher.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (0.75, 0.9, 1024)
+
+
+def test_limits_and_rules_are_those_of_the_file() -> None:
+    extra = """
+rollout: {max_turns: 4, task_turns: {motion: 6}, max_images: 9, max_context: 5000, repeat_iou: 0.9,
+  repeat_ends: 2.5, on_fault: tell}
+score: {beta: 0.25, solved_at: 0.8, w_draw: 1.5}
+"""
+    version = parse("trial", GOOD + extra)
+    assert version.limits == Limits(4, (("motion", 6),), 9, 5000, Tolerance(0.9, 2.5), True)
+    assert version.rules == Rules(0.25, 0.8, 1.5)
+
+
+def test_a_version_cannot_be_changed() -> None:
+    version = parse("trial", GOOD)
+    with pytest.raises(ValueError, match="frozen"):
+        version.seed = 4
+    with pytest.raises(ValueError, match="frozen"):
+        version.canvas.largest = 400
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_largest_canvas_of_each_family_is_accepted_and_one_more_is_not(family: str) -> None:
+    unit = FAMILIES[family].unit
+    most = 17 * unit - 1  # sixteen whole patches
+    text = edited("family", family)
+    assert parse("trial", text.replace("largest: 224", f"largest: {most}")).canvas.largest == most
+    message = refusal(text.replace("largest: 224", f"largest: {most + 1}"))
+    for part in ("canvas.largest", str(most + 1), family, f"at most {most} px"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("seed", 2**63 - 1),
+        ("problems/splits/cold", 0),
+        ("problems/tasks/maze/difficulty", [0.5, 0.5]),
+        ("problems/sources", GONE),
+        ("problems/tasks", GONE),
+        ("canvas", {"smallest": 112, "largest": 112}),
+        ("canvas", GONE),
+        ("teacher/sampling/temperature", 0),
+        ("teacher/sampling/samples", 1024),
+        ("teacher/policy/rates", dict.fromkeys(Rates.__dataclass_fields__, 1)),
+        ("filters/reflective/rule", "strict+helped"),
+        ("score", {"beta": 0, "solved_at": 1}),
+    ],
+)
+def test_the_ends_of_what_is_allowed_are_accepted(place: str, value: object) -> None:
+    assert isinstance(parse("trial", edited(place, value)), Version)
+
+
+def test_a_new_file_is_a_new_version(folder: Path) -> None:
+    assert names() == []
+    (folder / "second.yaml").write_text(GOOD)
+    (folder / "first.yaml").write_text(GOOD)
+    (folder / "notes.txt").write_text("not a version")
+    assert names() == ["first", "second"]
+    assert load("first").name == "first"
+    assert load("first").model_copy(update={"name": "second"}) == load("second")
+
+
+def test_text_in_any_script_is_read_as_utf_8(folder: Path) -> None:
+    (folder / "first.yaml").write_bytes(edited("description", "≤ 3 Würfel 图").encode())
+    assert load("first").description == "≤ 3 Würfel 图"
+
+
+# Files that are wrong ----------------------------------------------------------------------------
+
+# place of the edit → new value → what the message must hold, beside the file's name
+BAD = [
+    # wrong type
+    ("seed", "seven", ["seed", "'seven'", "integer"]),
+    ("seed", 1.5, ["seed", "1.5", "integer"]),
+    ("description", 5, ["description", "5", "string"]),
+    ("problems/splits/cold", "many", ["problems.splits.cold", "'many'", "integer"]),
+    ("canvas", [112, 224], ["canvas", "[112, 224]", "dictionary"]),
+    ("problems/tasks/maze/difficulty", 0.5, ["problems.tasks.maze.difficulty", "0.5", "tuple"]),
+    ("problems/tasks/maze", None, ["problems.tasks.maze", "None", "dictionary"]),
+    ("teacher/sampling/temperature", "hot", ["teacher.sampling.temperature", "'hot'", "number"]),
+    # out of range
+    ("seed", -1, ["seed", "-1", "greater than or equal to 0"]),
+    ("seed", 2**63, ["seed", str(2**63), "less than"]),
+    ("canvas/smallest", 10, ["canvas.smallest", "10", "112"]),
+    ("canvas/largest", 4000, ["canvas.largest", "4000", "1000"]),
+    ("problems/tasks/maze/share", 0, ["problems.tasks.maze.share", "0", "greater than 0"]),
+    ("problems/splits/rl", -5, ["problems.splits.rl", "-5", "greater than or equal to 0"]),
+    ("teacher/sampling/samples", 0, ["teacher.sampling.samples", "0", "equal to 1"]),
+    ("teacher/sampling/top_p", 1.5, ["teacher.sampling.top_p", "1.5", "equal to 1"]),
+    ("teacher/policy/rates", {"slip": 1.1}, ["teacher.policy", "rates.slip", "1.1", "equal to 1"]),
+    ("rollout/max_turns", 0, ["rollout.max_turns", "0", "equal to 1"]),
+    ("rollout/task_turns", {"maze": 0}, ["rollout.task_turns.maze", "0", "equal to 1"]),
+    ("score/beta", 1, ["score.beta", "1", "less than 1"]),
+    ("filters/cold/min_turns", 0, ["filters.cold.min_turns", "0", "equal to 1"]),
+    ("description", "", ["description", "''", "at least 1 character"]),
+    # numbers that are none
+    ("teacher/sampling/temperature", float("nan"), ["teacher.sampling.temperature", "nan", "5"]),
+    ("problems/tasks/maze/share", float("inf"), ["problems.tasks.maze.share", "inf", "1000"]),
+    ("problems/tasks/maze/difficulty", [float("nan")] * 2, ["maze.difficulty", "nan", "1"]),
+    # reversed, or of another length
+    (
+        "problems/tasks/maze/difficulty",
+        [0.7, 0.1],
+        ["problems.tasks.maze.difficulty", "0.7", "0.1"],
+    ),
+    (
+        "problems/tasks/maze/difficulty",
+        [0, 0.5, 1],
+        ["problems.tasks.maze.difficulty", "at most 2"],
+    ),
+    ("problems/tasks/maze/difficulty", [0.7], ["problems.tasks.maze.difficulty", "missing"]),
+    ("canvas", {"smallest": 300, "largest": 200}, ["canvas", "300", "200", "above"]),
+    # unknown fields
+    ("colour", "red", ["colour", "no such field"]),
+    ("canvas/widest", 300, ["canvas.widest", "no such field"]),
+    ("problems/tasks/maze/walls", 3, ["problems.tasks.maze.walls", "no such field"]),
+    ("teacher/policy/model", "x", ["teacher.policy", "model", "no such field"]),
+    ("filters/warm", {}, ["filters.warm", "no such field"]),
+    # missing fields
+    ("description", GONE, ["description", "missing"]),
+    ("problems", GONE, ["problems", "missing"]),
+    ("problems/splits", GONE, ["problems.splits", "missing"]),
+    ("problems/splits/rl", GONE, ["problems", "splits", "rl"]),
+    ("teacher", GONE, ["teacher", "missing"]),
+    ("teacher/sampling/samples", GONE, ["teacher.sampling.samples", "missing"]),
+    ("cold_model/policy/model", GONE, ["cold_model.policy", "model", "missing"]),
+    ("filters/reflective/rule", GONE, ["filters.reflective.rule", "missing"]),
+    ("teacher/policy/kind", GONE, ["teacher.policy", "kind"]),
+    # names that nothing has
+    ("problems/tasks/sudoku", {}, ["problems", "task", "'sudoku'", *TASKS]),
+    ("problems/sources/web", {}, ["problems", "source", "'web'", *SOURCES]),
+    ("problems/splits/test", 5, ["problems.splits", "'test'", *SPLITS]),
+    ("family", "llava", ["family", "'llava'", *FAMILIES]),
+    ("wording", "fancy", ["wording", "'fancy'", "plain", "varied"]),
+    ("teacher/policy/rates", {"slipp": 0.1}, ["teacher.policy", "rates", "'slipp'", "slip,"]),
+    ("teacher/policy/kind", "gpt", ["teacher.policy", "kind", "'gpt'", "oracle", "checkpoint"]),
+    ("filters/reflective/rule", "loose", ["filters.reflective.rule", "'loose'", "paper", "strict"]),
+    ("rollout/on_fault", "ignore", ["rollout.on_fault", "'ignore'", "stop", "tell"]),
+    ("rollout/task_turns", {"mase": 4}, ["rollout.task_turns", "mase", "maze"]),
+    # wrong together
+    ("canvas/largest", 476, ["canvas.largest", "476", "qwen2.5-vl", "at most 475 px"]),
+    ("problems", {"splits": dict.fromkeys(SPLITS, 1)}, ["problems", "task", "source"]),
+    # YAML's own yes and no are no numbers
+    ("seed", True, ["seed", "True"]),
+    ("teacher/sampling/samples", True, ["teacher.sampling.samples", "True"]),
+    ("teacher/sampling/temperature", False, ["teacher.sampling.temperature", "False"]),
+    # the file's own name
+    ("name", "other", ["name", "leave it out"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    BAD,
+    ids=[f"{place}={'gone' if value is GONE else value}"[:50] for place, value, _ in BAD],
+)
+def test_a_wrong_field_is_refused_with_place_value_and_what_is_allowed(
+    place: str, value: object, said: list[str]
+) -> None:
+    message = refusal(edited(place, value))
+    assert message.startswith("versions/trial.yaml: ")
+    for part in said:
+        assert part in message, message
+
+
+def test_every_wrong_field_is_named_on_a_line_of_its_own() -> None:
+    text = edited("seed", -1).replace("largest: 224", "largest: 5").replace("share: 2", "share: x")
+    lines = refusal(text).splitlines()
+    assert len(lines) == 3
+    for line, place in zip(
+        lines, ("seed", "canvas.largest", "problems.tasks.maze.share"), strict=True
+    ):
+        assert line.startswith(f"versions/trial.yaml: {place}: ")
+
+
+NOT_YAML = {
+    "unclosed": ("problems: [1, 2", ["line 1"]),
+    "tab": ("problems:\n\tsplits: 1", ["line 2"]),
+    "two documents": (GOOD + "---\nseed: 4\n", ["document"]),
+    "key twice": (GOOD + "seed: 8\n", ["'seed' twice"]),
+    "inner key twice": (
+        GOOD.replace("slip: 0.1", "slip: 0.1, slip: 0.2"),
+        ["'slip' twice", "line"],
+    ),
+    "list as key": (GOOD + "? [1]\n: 3\n", ["unhashable"]),
+    "control character": (GOOD.replace("tests", "te\0sts"), ["#x0000"]),
+    "python object": ("seed: !!python/object:os.system {}", ["python/object"]),
+    "python call": ("!!python/object/apply:os.system ['true']", ["python/object/apply"]),
+    "python name": ("seed: !!python/name:os.system", ["python/name"]),
+    "python module": ("seed: !!python/module:os", ["python/module"]),
+    "own tag": ("seed: !dice 6", ["!dice"]),
+    # what the YAML library trips over by itself
+    "no such month": (GOOD.replace("seed: 3", "seed: 2024-13-45"), ["month"]),
+    "no digits": (GOOD.replace("seed: 3", "seed: 0x_"), []),
+    "no integer": (GOOD.replace("seed: 3", "seed: !!int three"), ["three"]),
+    "no truth": (GOOD.replace("seed: 3", "seed: !!bool perhaps"), ["perhaps"]),
+    "no mapping": (GOOD.replace("{smallest: 112, largest: 224}", "!!map [1, 2]"), []),
+    "a tower of lists": ("seed: " + "[" * 600, []),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), NOT_YAML.values(), ids=NOT_YAML)
+def test_what_is_not_plain_yaml_is_refused(text: str, said: list[str]) -> None:
+    message = refusal(text)
+    assert message.startswith("versions/trial.yaml: not YAML: ")
+    for part in said:
+        assert part in message
+
+
+def test_nothing_is_run_while_a_file_is_read(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    for tag in ("python/object/apply:os.mkdir", "python/object/new:os.mkdir"):
+        refusal(f"seed: !!{tag} ['{trace}']")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("- seed: 3\n", "list"), ("seed\n", "str"), ("", "None"), ("# later\n", "None"), ("7", "int")],
+)
+def test_a_file_that_is_no_mapping_is_refused(text: str, kind: str) -> None:
+    message = refusal(text)
+    assert message.startswith("versions/trial.yaml: ")
+    assert "a mapping is needed" in message
+    assert kind in message
+
+
+@pytest.mark.parametrize("key", ["5", "~", "yes", "2024-01-05"])
+def test_a_key_that_is_no_text_is_refused(key: str) -> None:
+    message = refusal(f"{GOOD}{key}: 3\n")
+    assert message.startswith("versions/trial.yaml: ")
+    assert "string" in message
+
+
+def test_a_file_that_contains_itself_is_refused() -> None:
+    assert "no such field" in refusal(GOOD + "more: &more {again: *more}\n")
+    assert "canvas" in refusal(GOOD.replace("canvas: {smallest: 112", "canvas: &c {smallest: *c"))
+
+
+def test_a_file_that_is_not_utf_8_is_refused_by_its_name(folder: Path) -> None:
+    (folder / "latin.yaml").write_bytes(GOOD.encode() + "# caf\xe9\n".encode("latin-1"))
+    with pytest.raises(VersionError, match=re.escape("versions/latin.yaml")):
+        load("latin")
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tiny",
+        "",
+        "../mini",
+        "..",
+        "../versions/mini",
+        "/etc/passwd",
+        "mini.yaml",
+        "./mini",
+        "Mini",
+        "mini\n",
+        "mini\0",
+        "-mini",
+        "mini mini",
+        "m" * 65,
+        "ｍｉｎｉ",
+    ],
+)
+def test_an_unknown_version_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(VersionError) as caught:
+        load(name)
+    message = str(caught.value)
+    assert repr(name) in message
+    assert ", ".join(names()) in message
+    assert str(SHIPPED) in message
+
+
+def test_no_name_leads_out_of_the_folder(folder: Path) -> None:
+    inside = folder / "inside"
+    inside.mkdir()
+    (folder / "secret.yaml").write_text(GOOD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRAWLOOP_VERSIONS", str(inside))
+        for name in ("../secret", str(folder / "secret"), "..\\secret"):
+            with pytest.raises(VersionError, match="no version"):
+                load(name)
+
+
+@pytest.mark.parametrize("name", ["Big", "two words", "_draft"])
+def test_a_file_whose_name_no_version_can_have_is_not_both_there_and_not(
+    name: str, folder: Path
+) -> None:
+    """It is left out of the list, or what is wrong with its name is said."""
+    (folder / "first.yaml").write_text(GOOD)
+    (folder / f"{name}.yaml").write_text(GOOD)
+    with pytest.raises(VersionError) as caught:
+        load(name)
+    assert name not in names() or "no version" not in str(caught.value)
+
+
+def test_an_editor_s_lock_is_no_version(folder: Path) -> None:
+    (folder / "first.yaml").write_text(GOOD)
+    (folder / ".#first.yaml").symlink_to("someone@somewhere.1")
+    assert names() == ["first"]
+
+
+def test_a_folder_is_no_version(folder: Path) -> None:
+    (folder / "first.yaml").write_text(GOOD)
+    (folder / "old.yaml").mkdir()
+    assert names() == ["first"]
