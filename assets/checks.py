@@ -109,11 +109,9 @@ def splits_disjoint(built: Built) -> Finding:
     owner: dict[bytes, str] = {}
     shared = []
     for split in SPLITS:
-        for row in built.rows(split, FACTS):
-            problem = rows.problem(row)
-            for mark in fingerprints(problem):
-                if owner.setdefault(mark, split) != split:
-                    shared.append(f"{problem.id} with {owner[mark]}")
+        for problem in map(rows.problem, built.rows(split, FACTS)):
+            others = {owner.setdefault(mark, split) for mark in fingerprints(problem)} - {split}
+            shared += [f"{problem.id} with {other}" for other in sorted(others)]
     return Finding(not shared, f"{len(owner)} fingerprints; shared: {shared[:5] or 'none'}")
 
 

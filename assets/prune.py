@@ -23,11 +23,10 @@ def stale(store: Store) -> Iterator[tuple[str, int]]:
         led_to = {address(asset, version) for version in versions}
         for folder in _folders(store, f"{store.root}/{asset}"):
             name = folder.path.rsplit("/", 1)[-1]
-            if name not in led_to and store.manifest(asset, name) is not None:
+            complete = store.manifest(asset, name) is not None
+            if (name not in led_to) if complete else _abandoned(store, folder):
                 yield folder.path, _bytes(store, folder.path)
-            elif store.manifest(asset, name) is None and _abandoned(store, folder):
-                yield folder.path, _bytes(store, folder.path)
-    for folder in _folders(store, f"{store.root}/tmp"):
+    for folder in _folders(store, f"{store.root}/tmp"):  # noqa: S108  our own
         if _abandoned(store, folder):
             yield folder.path, _bytes(store, folder.path)
 

@@ -39,7 +39,8 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
         if split == "rl":
             for passed in curate.pass_rates(asked, graded):
                 keep, reason, _ = curate.learnable(passed, samples)
-                yield f"   {passed.problem.id}: solved {passed.solved} of {passed.samples}: {_said(keep, reason)}"
+                solved = f"solved {passed.solved} of {passed.samples}"
+                yield f"   {passed.problem.id}: {solved}: {_said(keep, reason)}"
 
 
 def _told(row: curate.Graded, verdict: Verdict, split: str, folder: Path) -> Iterator[str]:

@@ -51,7 +51,7 @@ def plan(version: Version) -> Iterator[StagePlan]:
 
 def _planned(version: Version, split: str, name: str | None) -> StagePlan:
     stage: Stage | None = getattr(version, name) if name else None
-    wanted = version.problems.splits[split]  # type: ignore[index]
+    wanted = version.problems.splits[split]
     count = wanted * (stage.sampling.samples if stage else 1 if split == "skills" else 0)
     asked = [problems.make(order) for order in islice(problems.orders(version, split), MEASURED)]
     states = _measured(version, stage, asked)

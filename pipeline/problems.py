@@ -5,8 +5,10 @@ by the dataset version: a version that only filters differently asks the same pr
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from multiprocessing import get_context
@@ -55,11 +57,11 @@ def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem, V
         NotEnough: if `TRIES` times as many samples do not give enough different problems.
     """
     claimed: dict[bytes, str] = {}
-    with _pool(version, workers) as pool:
+    with _workers(version, workers) as pool:
         for split in CLAIM_ORDER:
-            wanted = version.problems.splits[split]  # type: ignore[index]
+            wanted = version.problems.splits[split]
             kept = 0
-            made = _made(pool, islice(orders(version, split), TRIES * wanted))
+            made = _made(pool, workers, islice(orders(version, split), TRIES * wanted))
             for problem in made:
                 if kept == wanted:
                     break
@@ -128,39 +130,34 @@ def make_all(orders: list[Order]) -> list[Problem]:
     return [make(order) for order in orders]
 
 
-class _pool:
-    """Worker processes, or none where they do not pay."""
-
-    def __init__(self, version: Version, workers: int) -> None:
-        few = sum(version.problems.splits.values()) <= ALONE
-        self.workers = 1 if few else workers
-        # Not forked: the parent may hold threads of Arrow and of Dagster.
-        self.executor = (
-            ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
-            if self.workers > 1
-            else None
-        )
-
-    def __enter__(self) -> "_pool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.executor:
-            self.executor.shutdown(cancel_futures=True)
+@contextmanager
+def _workers(version: Version, count: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Worker processes, or None where they do not pay."""
+    if count < 2 or sum(version.problems.splits.values()) <= ALONE:
+        yield None
+        return
+    # Not forked: the parent may hold threads of Arrow and of Dagster.
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _made(pool: _pool, orders: Iterator[Order]) -> Iterator[Problem]:
+def _made(
+    pool: ProcessPoolExecutor | None, workers: int, orders: Iterator[Order]
+) -> Iterator[Problem]:
     """Problems in the order asked, a bounded number ahead; the same with any number of workers."""
-    if pool.executor is None:
+    if pool is None:
         yield from map(make, orders)
         return
-    ahead: list[Future[list[Problem]]] = []
+    ahead: deque[Future[list[Problem]]] = deque()
     while True:
-        while len(ahead) < 2 * pool.workers and (chunk := list(islice(orders, CHUNK))):
-            ahead.append(pool.executor.submit(make_all, chunk))
+        while len(ahead) < 2 * workers and (chunk := list(islice(orders, CHUNK))):
+            ahead.append(pool.submit(make_all, chunk))
         if not ahead:
             return
-        yield from ahead.pop(0).result()
+        yield from ahead.popleft().result()
 
 
 def _claim(claimed: dict[bytes, str], split: str, problem: Problem) -> Verdict:

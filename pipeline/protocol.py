@@ -143,8 +143,9 @@ Look at every drawing before you go on: is each mark where it belongs, and does 
 out? If not, draw it again in the right place or change your mind."""
 
 FRAMES = {
-    "pixels": "integer pixels, (0, 0) at the top left of each picture and (width, height) at the bottom right",
-    "thousandths": "whole thousandths of the picture's sides, (0, 0) at the top left and (1000, 1000) at the bottom right",
+    "pixels": "integer pixels, (0, 0) at the top left of a picture, (width, height) at its bottom right",
+    "thousandths": "whole thousandths of a picture's sides, (0, 0) at its top left, (1000, 1000) at "
+    "its bottom right",
 }
 CHOOSE = "Answer with the letter of the right option."
 MEASURE = "Answer with a number."

@@ -50,7 +50,7 @@ class Reflection:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """When an op repeats an earlier one: IoU ≥ ``iou``, or ends within ``ends`` px. The default is exact."""
+    """When an op repeats an earlier one: IoU ≥ ``iou``, ends within ``ends`` px. Exact by default."""
 
     iou: float = 1.0
     ends: float = 0.0

@@ -2,11 +2,13 @@
 
 Guarantees: a folder with a manifest is complete, and its parts have the hashes that the manifest
 lists; the same rows give the same bytes; a writer that dies leaves nothing that a reader takes for
-an asset; two writers of the same address do not disturb each other or a reader.
-Does not: lock, or forget (`prune` in the command line does).
+an asset; of two writers of the same address the first to finish wins, and no reader is disturbed.
+Does not: lock, forget (`prune` in the command line does), or promise that what was just written
+survives a loss of power.
 
 Local folders and object stores alike, through pyarrow's file systems. Parts are written beside the
-assets, under ``tmp/``, and moved into place whole, the manifest after all others.
+assets, under ``tmp/``, and the folder is moved into place whole. An object store has no such move:
+there parts go one by one and the manifest last, and two writers at once must write equal rows.
 """
 
 import hashlib
@@ -79,14 +81,21 @@ class Store:
         try:
             with self.files.open_input_stream(self.path(asset, address, MANIFEST)) as stream:
                 content = json.loads(stream.read())
+            found = content["schema_version"]
+            manifest = Manifest(content["tables"], content["parts"], content["facts"])
         except FileNotFoundError:
             return None
-        if content["schema_version"] != SCHEMA_VERSION:
+        except (ValueError, KeyError, TypeError) as error:
+            path = self.path(asset, address, MANIFEST)
             raise StoreError(
-                f"{self.path(asset, address)} has schema version {content['schema_version']}, this "
-                f"code reads {SCHEMA_VERSION}: build it again with this code"
+                f"{path} is no manifest ({error!r}): delete its folder and build it again"
+            ) from None
+        if found != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path(asset, address)} has schema version {found}, this code reads "
+                f"{SCHEMA_VERSION}: delete it and build it again with this code"
             )
-        return Manifest(content["tables"], content["parts"], content["facts"])
+        return manifest
 
     def rows(
         self, asset: str, address: str, table: str, columns: Sequence[str] | None = None
@@ -99,11 +108,13 @@ class Store:
         for name in self._part_names(asset, address, table):
             path = self.path(asset, address, name)
             try:
-                with pq.ParquetFile(self.files.open_input_file(path)) as file:
+                opened = self.files.open_input_file(path)
+                with pq.ParquetFile(opened, page_checksum_verification=True) as file:
                     for batch in file.iter_batches(batch_size=128, columns=columns):
                         yield from batch.to_pylist()
-            except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
-                raise StoreError(f"{path}: {error}; delete its folder and build it again") from None
+            except (OSError, ValueError, pa.ArrowException) as error:
+                said = str(error).split(" Detail:")[0]
+                raise StoreError(f"{path}: {said}; delete its folder and build it again") from None
 
     def _part_names(self, asset: str, address: str, table: str) -> list[str]:
         manifest = self.manifest(asset, address)
@@ -142,7 +153,7 @@ class Writer:
         self, store: Store, asset: str, address: str, schemas: Mapping[str, pa.Schema]
     ) -> None:
         self._store, self._asset, self._address = store, asset, address
-        self._desk = f"{store.root}/tmp/{asset}-{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._desk = f"{store.root}/tmp/{asset}-{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # noqa: S108  our own
         self._tables = {name: _Table(schema) for name, schema in schemas.items()}
         self.facts: dict[str, Any] = {}
 
@@ -172,7 +183,8 @@ class Writer:
         finally:
             for table in self._tables.values():
                 table.abandon()
-            self._store.files.delete_dir(self._desk)
+            if self._store.files.get_file_info(self._desk).type == fs.FileType.Directory:
+                self._store.files.delete_dir(self._desk)
 
     def _flush(self, name: str) -> None:
         """Writes the waiting rows as a row group; a table without rows still gets a part."""
@@ -211,9 +223,26 @@ class Writer:
         }
         with store.files.open_output_stream(f"{self._desk}/{MANIFEST}") as stream:
             stream.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
-        store.files.create_dir(store.path(self._asset, self._address), recursive=True)
-        for name in (*parts, MANIFEST):
-            store.files.move(f"{self._desk}/{name}", store.path(self._asset, self._address, name))
+        place = store.path(self._asset, self._address)
+        if isinstance(store.files, fs.LocalFileSystem):
+            self._move_folder(place)
+        else:  # objects appear whole, one by one, and the manifest after all others
+            store.files.create_dir(place, recursive=True)
+            for name in (*parts, MANIFEST):
+                store.files.move(f"{self._desk}/{name}", f"{place}/{name}")
+
+    def _move_folder(self, place: str) -> None:
+        """The whole folder at once; who was first wins, so that no two writers' parts ever mix."""
+        files = self._store.files
+        files.create_dir(f"{self._store.root}/{self._asset}", recursive=True)
+        try:
+            files.move(self._desk, place)
+        except OSError:
+            if self._store.manifest(self._asset, self._address) is not None:
+                return
+            if files.get_file_info(place).type is fs.FileType.NotFound:
+                raise
+            raise StoreError(f"{place} is there without a manifest: delete it") from None
 
 
 class _Table:
@@ -267,6 +296,7 @@ def _parquet(files: fs.FileSystem, path: str, schema: pa.Schema) -> pq.ParquetWr
         compression={leaf: "none" if leaf in pictures else "zstd" for leaf in leaves},
         use_dictionary=[leaf for leaf in leaves if leaf not in pictures],
         write_page_index=True,
+        write_page_checksum=True,
         use_content_defined_chunking=True,
     )
 

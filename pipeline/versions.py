@@ -6,8 +6,9 @@ refused with the field, the value and what is allowed.
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,12 +21,16 @@ from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
 from pipeline.teachers.oracle import Rates
 
+T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SPLITS = ("skills", "cold", "reflective", "rl", "evaluation")
 TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training (448 for evaluation)
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, le=100_000_000)]
+# YAML's true is no 1, and "4" no 4.
+Whole = Annotated[int, Field(strict=True)]
+Real = Annotated[float, Field(strict=True)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+Count = Annotated[Whole, Field(ge=0, le=100_000_000)]
 
 
 class VersionError(ValueError):
@@ -36,11 +41,19 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _among(given: dict[str, T], what: str, known: Iterable[str]) -> dict[str, T]:
+    """The same, if all its keys are known."""
+    names = list(known)
+    if unknown := [name for name in given if name not in names]:
+        raise ValueError(f"no {what} {unknown[0]!r}; there are {', '.join(names)}")
+    return given
+
+
 class Canvas(_Section):
     """Sides of pictures, px. Each side is drawn between the two, in multiples of the patch unit."""
 
-    smallest: Annotated[int, Field(ge=112, le=1000)] = 112
-    largest: Annotated[int, Field(ge=112, le=1000)] = 224
+    smallest: Annotated[Whole, Field(ge=112, le=1000)] = 112
+    largest: Annotated[Whole, Field(ge=112, le=1000)] = 224
 
     @model_validator(mode="after")
     def _ordered(self) -> "Canvas":
@@ -52,7 +65,7 @@ class Canvas(_Section):
 class Ingredient(_Section):
     """One task or source: its weight in the mix and the range of its difficulty."""
 
-    share: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    share: Annotated[Real, Field(gt=0, le=1000)] = 1.0
     difficulty: tuple[Share, Share] = (0.0, 1.0)
 
     @field_validator("difficulty")
@@ -68,18 +81,29 @@ class Problems(_Section):
 
     tasks: dict[str, Ingredient] = {}
     sources: dict[str, Ingredient] = {}
-    splits: dict[Literal["skills", "cold", "reflective", "rl", "evaluation"], Count]
+    splits: dict[str, Count]
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
+        return _among(value, "task", TASKS)
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
+        return _among(value, "source", SOURCES)
+
+    @field_validator("splits")
+    @classmethod
+    def _every_split(cls, value: dict[str, int]) -> dict[str, int]:
+        if missing := [split for split in SPLITS if split not in value]:
+            raise ValueError(f"without a number: {', '.join(missing)}")
+        return _among(value, "split", SPLITS)
 
     @model_validator(mode="after")
-    def _known(self) -> "Problems":
-        for kind, given, known in (("task", self.tasks, TASKS), ("source", self.sources, SOURCES)):
-            for name in given:
-                if name not in known:
-                    raise ValueError(f"no {kind} {name!r}; there are {', '.join(known)}")
+    def _something(self) -> "Problems":
         if not self.tasks and not self.sources:
             raise ValueError("neither a task nor a source is named")
-        if missing := [split for split in SPLITS if split not in self.splits]:
-            raise ValueError(f"splits without a number: {', '.join(missing)}")
         return self
 
 
@@ -87,15 +111,12 @@ class OraclePolicy(_Section):
     """The fallible oracle; ``rates`` override `teachers.oracle.Rates`."""
 
     kind: Literal["oracle"]
-    rates: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    rates: dict[str, Annotated[Real, Field(ge=0, le=1)]] = {}
 
     @field_validator("rates")
     @classmethod
     def _known(cls, value: dict[str, float]) -> dict[str, float]:
-        known = Rates.__dataclass_fields__
-        if unknown := [name for name in value if name not in known]:
-            raise ValueError(f"no rate {unknown[0]!r}; there are {', '.join(known)}")
-        return value
+        return _among(value, "rate", Rates.__dataclass_fields__)
 
 
 class CheckpointPolicy(_Section):
@@ -112,10 +133,10 @@ Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
 class Sampling(_Section):
     """How a model is sampled: trajectories a problem, and the sampler's own numbers."""
 
-    samples: Annotated[int, Field(ge=1, le=1024)]
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.75
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
-    max_tokens: Annotated[int, Field(ge=16, le=65_536)] = 1024  # a turn
+    samples: Annotated[Whole, Field(ge=1, le=1024)]
+    temperature: Annotated[Real, Field(ge=0, le=5)] = 0.75
+    top_p: Annotated[Real, Field(gt=0, le=1)] = 0.9
+    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
 
 
 class Stage(_Section):
@@ -128,17 +149,22 @@ class Stage(_Section):
 class Rollout(_Section):
     """METHOD's stop limits; a task's own number of turns overrides ``max_turns``."""
 
-    max_turns: Annotated[int, Field(ge=1, le=100)] = 10
-    task_turns: dict[str, Annotated[int, Field(ge=1, le=100)]] = {"maze": 20}
-    max_images: Annotated[int, Field(ge=1, le=1000)] = 42
-    max_context: Annotated[int, Field(ge=256, le=10_000_000)] = 32_768
-    repeat_iou: Annotated[float, Field(gt=0, le=1)] = 1.0
-    repeat_ends: Annotated[float, Field(ge=0, le=100)] = 0.0  # px
+    max_turns: Annotated[Whole, Field(ge=1, le=100)] = 10
+    task_turns: dict[str, Annotated[Whole, Field(ge=1, le=100)]] = {"maze": 20}
+    max_images: Annotated[Whole, Field(ge=1, le=1000)] = 42
+    max_context: Annotated[Whole, Field(ge=256, le=10_000_000)] = 32_768
+    repeat_iou: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    repeat_ends: Annotated[Real, Field(ge=0, le=100)] = 0.0  # px
     on_fault: Literal["stop", "tell"] = "stop"
+
+    @field_validator("task_turns")
+    @classmethod
+    def _known(cls, value: dict[str, int]) -> dict[str, int]:
+        return _among(value, "task", [*TASKS, *SOURCES])
 
 
 class ColdFilter(_Section):
-    min_turns: Annotated[int, Field(ge=1, le=100)] = 3  # the answer included
+    min_turns: Annotated[Whole, Field(ge=1, le=100)] = 3  # the answer included
 
 
 class ReflectiveFilter(_Section):
@@ -153,9 +179,9 @@ class Filters(_Section):
 
 
 class Scoring(_Section):
-    beta: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    solved_at: Annotated[float, Field(gt=0, le=1)] = 0.9
-    w_draw: Annotated[float, Field(ge=0, le=100)] = 0.0
+    beta: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    solved_at: Annotated[Real, Field(gt=0, le=1)] = 0.9
+    w_draw: Annotated[Real, Field(ge=0, le=100)] = 0.0
 
 
 class Version(_Section):
@@ -163,7 +189,7 @@ class Version(_Section):
 
     name: str
     description: Annotated[str, Field(min_length=1)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
     family: str = "qwen2.5-vl"
     canvas: Canvas = Canvas()
     wording: Wording = "varied"
@@ -221,7 +247,8 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """The names of all version files, sorted."""
-    return sorted(path.stem for path in folder().glob("*.yaml"))
+    found = folder().glob("*.yaml")
+    return sorted(p.stem for p in found if p.is_file() and NAME.fullmatch(p.stem))
 
 
 def load(name: str) -> Version:
@@ -232,19 +259,23 @@ def load(name: str) -> Version:
     """
     path = folder() / f"{name}.yaml"
     if not NAME.fullmatch(name) or not path.is_file():
-        raise VersionError(f"no version {name!r}: there are {', '.join(names())} in {folder()}")
-    return parse(name, path.read_text(encoding="utf-8"))
+        there = f"there are {', '.join(names())}" if names() else "there are none"
+        raise VersionError(f"no version {name!r}: {there} in {folder()}")
+    try:
+        return parse(name, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise VersionError(f"versions/{name}.yaml: not UTF-8: {error}") from None
 
 
 def parse(name: str, text: str) -> Version:
     """A version from the text of its file."""
     where = f"versions/{name}.yaml"
     try:
-        content = yaml.load(text, Loader=_OneOfEach)
-    except yaml.YAMLError as error:
+        content = yaml.load(text, Loader=_OneOfEach)  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise VersionError(f"{where}: not YAML: {error}") from None
     if not isinstance(content, dict):
-        raise VersionError(f"{where}: a mapping is needed, this is a {type(content).__name__}")
+        raise VersionError(f"{where}: a mapping is needed, this is {_yaml_name(content)}")
     if "name" in content:
         raise VersionError(f"{where}: name: leave it out, the file's name is the version's")
     try:
@@ -254,18 +285,40 @@ def parse(name: str, text: str) -> Version:
         raise VersionError("\n".join(lines)) from None
 
 
+def _yaml_name(value: Any) -> str:
+    kinds = {
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        type(None): "nothing",
+    }
+    return kinds.get(type(value), "a number")
+
+
 def _field(place: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in place) or "the whole file"
+    """A field's path as it is in the file: without the tags that pydantic puts into it."""
+    parts = [str(part) for part in place if part != "[key]"]
+    tags = {"oracle", "checkpoint"}
+    shown = [p for n, p in enumerate(parts) if not (p in tags and n and parts[n - 1] == "policy")]
+    return ".".join(shown) or "the whole file"
 
 
 def _said(error: Any) -> str:
     """The value and what is allowed, in one line."""
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "missing":
+    kind, given = error["type"], error["input"]
+    if kind == "missing":
         return "missing"
-    if error["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return "no such field"
-    given = error["input"]
+    if kind == "union_tag_not_found":
+        return "kind is missing: oracle or checkpoint"
+    if kind == "union_tag_invalid":
+        return f"kind {error['ctx']['tag']!r}: there are oracle and checkpoint"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{given!r}: a mapping is needed"
+    if kind in ("tuple_type", "too_long", "too_short"):
+        return f"{given!r}: a list of two numbers is needed"
+    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     return message if isinstance(given, dict | BaseModel) else f"{given!r}: {message}"
 
 
@@ -273,8 +326,10 @@ class _OneOfEach(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice, instead of forgetting the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} twice, line {node.start_mark.line + 1}")
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.YAMLError(f"key {key!r} twice, line {key_node.start_mark.line + 1}")
+            seen.append(key)
         return super().construct_mapping(node, deep)

@@ -19,7 +19,7 @@ from pipeline.types import Problem, Stop, Trajectory
 from tests.conftest import plain_problem
 
 PIXELS = FAMILIES["qwen2.5-vl"]
-SURE = Rates(**{name: 0.0 for name in Rates.__dataclass_fields__})  # never errs
+SURE = Rates(**dict.fromkeys(Rates.__dataclass_fields__, 0.0))  # never errs
 LIMITS = Limits(max_context=6144)
 
 

@@ -192,8 +192,21 @@ def test_any_json_in_the_block_gives_a_step_or_a_fault(value: object) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["<answer>", "</answer>", "```", "<think>", "</think>", "Action:", "[", '{"a":', '"\\', "9", "\n", "Action: Answer\n"],
-)  # fmt: skip
+    [
+        "<answer>",
+        "</answer>",
+        "```",
+        "<think>",
+        "</think>",
+        "Action:",
+        "[",
+        '{"a":',
+        '"\\',
+        "9",
+        "\n",
+        "Action: Answer\n",
+    ],
+)
 def test_no_repetition_makes_parsing_slow(piece: str) -> None:
     for head in ("", THINK, f"{THINK}Object Mapper\n", f"{THINK}Object Mapper\n```json\n"):
         text = head + piece * (60_000 // len(piece))

@@ -16,12 +16,18 @@ from tests.conftest import box, line, plain_problem, run
 OPTIONS = ("lamp", "table", "Chair", "4")
 
 
-@pytest.mark.parametrize("text", ["b", "B", "(B)", "B.", "b)", "[B]", "B:", "B. table", "(b) Table", "table", "Table.", "**B**"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["b", "B", "(B)", "B.", "b)", "[B]", "B:", "B. table", "(b) Table", "table", "Table.", "**B**"],
+)
 def test_every_way_to_say_b_is_b(text: str) -> None:
     assert letter(text, OPTIONS) == "B"
 
 
-@pytest.mark.parametrize("text", ["", "A or B", "A B", "AB", "B. lamp", "E", "Z", "the second", "A, B", "table lamp", "?"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["", "A or B", "A B", "AB", "B. lamp", "E", "Z", "the second", "A, B", "table lamp", "?"],
+)
 def test_no_letter_or_two_are_no_answer(text: str) -> None:
     assert letter(text, OPTIONS) is None
 

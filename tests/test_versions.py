@@ -203,9 +203,13 @@ BAD = [
     ("seed", 1.5, ["seed", "1.5", "integer"]),
     ("description", 5, ["description", "5", "string"]),
     ("problems/splits/cold", "many", ["problems.splits.cold", "'many'", "integer"]),
-    ("canvas", [112, 224], ["canvas", "[112, 224]", "dictionary"]),
-    ("problems/tasks/maze/difficulty", 0.5, ["problems.tasks.maze.difficulty", "0.5", "tuple"]),
-    ("problems/tasks/maze", None, ["problems.tasks.maze", "None", "dictionary"]),
+    ("canvas", [112, 224], ["canvas", "[112, 224]", "mapping"]),
+    (
+        "problems/tasks/maze/difficulty",
+        0.5,
+        ["problems.tasks.maze.difficulty", "0.5", "list of two numbers"],
+    ),
+    ("problems/tasks/maze", None, ["problems.tasks.maze", "None", "mapping"]),
     ("teacher/sampling/temperature", "hot", ["teacher.sampling.temperature", "'hot'", "number"]),
     # out of range
     ("seed", -1, ["seed", "-1", "greater than or equal to 0"]),
@@ -235,7 +239,7 @@ BAD = [
     (
         "problems/tasks/maze/difficulty",
         [0, 0.5, 1],
-        ["problems.tasks.maze.difficulty", "at most 2"],
+        ["problems.tasks.maze.difficulty", "list of two numbers"],
     ),
     ("problems/tasks/maze/difficulty", [0.7], ["problems.tasks.maze.difficulty", "missing"]),
     ("canvas", {"smallest": 300, "largest": 200}, ["canvas", "300", "200", "above"]),
@@ -345,7 +349,13 @@ def test_nothing_is_run_while_a_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("- seed: 3\n", "list"), ("seed\n", "str"), ("", "None"), ("# later\n", "None"), ("7", "int")],
+    [
+        ("- seed: 3\n", "a list"),
+        ("seed\n", "a text"),
+        ("", "nothing"),
+        ("# later\n", "nothing"),
+        ("7", "a number"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused(text: str, kind: str) -> None:
     message = refusal(text)

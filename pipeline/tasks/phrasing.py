@@ -32,7 +32,7 @@ def near_numbers(rng: Random, right: int, count: int, low: int = 0) -> list[str]
     How many lie below it is drawn first, so that the right one is no more often in the middle.
     """
     below = rng.randint(0, count)
-    smaller = [n for n in range(right - 1, max(low, right - 3) - 1, -1)]
+    smaller = list(range(right - 1, max(low, right - 3) - 1, -1))
     wrong = rng.sample(smaller, min(below, len(smaller)))
     larger = range(right + 1, right + 4 + count)
     wrong += rng.sample(list(larger)[: count + 1], count - len(wrong))

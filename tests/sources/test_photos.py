@@ -98,7 +98,8 @@ def test_windows_cut_no_coin_and_counts_are_of_the_coins_inside(sampled: list[Sa
         assert all(geometry.clip_box(box, Size(*window[1])) == box for box in seen)
         assert all(box[0].x >= window[0].x and box[0].y >= window[0].y for box in seen)
         assert all(not apart(box, coins.REGIONS[split]) for box in seen)
-        assert problem.scene and len(seen) == sum(isinstance(o, Box) for o in problem.scene.objects)
+        assert problem.scene
+        assert len(seen) == sum(isinstance(o, Box) for o in problem.scene.objects)
         if not facts["marks"]:
             answer = problem.answer
             if problem.kind is Kind.CHOICE:
@@ -173,7 +174,8 @@ def test_the_right_picture_shows_a_marked_point_further_left(sampled: list[Sampl
         right.append(difference((x, y), disparity[y, x]))
         wrong.append(difference((x, y), -disparity[y, x]))
         wins += right[-1] < wrong[-1]
-    assert wins / len(places) > 0.97 and np.mean(wrong) > 4 * np.mean(right)
+    assert wins / len(places) > 0.97
+    assert np.mean(wrong) > 4 * np.mean(right)
 
 
 def test_the_disparity_map_is_of_the_left_picture() -> None:
@@ -227,7 +229,8 @@ def test_answers_about_depth_follow_from_the_disparity(sampled: list[Sampled]) -
         odd = depths.pop(problem.answer)
         ratios = [other / odd for other in depths.values()]
         assert min(ratios) >= 1.15 if "nearest" in problem.question else max(ratios) <= 1 / 1.15
-    assert len(kinds) == 3 and min(kinds.values()) > 50
+    assert len(kinds) == 3
+    assert min(kinds.values()) > 50
 
 
 def test_regions_of_the_splits_are_disjoint() -> None:
@@ -243,7 +246,8 @@ def test_no_window_shows_scene_of_another_split_in_either_picture(sampled: list[
     at x + disparity there; where it is unknown, anything from the least to the most is assumed."""
     disparity = stereo.pair()[2]
     known = disparity[np.isfinite(disparity)]
-    assert known.min() >= 0 and known.max() <= stereo.MOST
+    assert known.min() >= 0
+    assert known.max() <= stereo.MOST
     content: dict[str, list[geometry.Corners]] = {split: [] for split in SPLITS}
     for split, _, facts in of(sampled, "motorcycle"):
         left, top, right, bottom = facts["window"]
@@ -270,9 +274,12 @@ def test_every_size_works_for_every_split(side: int) -> None:
             with unencoded():
                 problem = source.sample(Random(f"size/{n}"), split)
             for image in problem.images:
-                assert max(image.size) <= side and not any(length % 28 for length in image.size)
+                assert max(image.size) <= side
+                assert not any(length % 28 for length in image.size)
                 assert len({image.size for image in problem.images}) == 1
-            assert problem.id == "" and problem.task == "photos" and len(problem.gold) in (1, 2)
+            assert problem.id == ""
+            assert problem.task == "photos"
+            assert len(problem.gold) in (1, 2)
 
 
 def test_pictures_keep_their_aspect_and_fit_any_canvas_and_unit() -> None:
@@ -284,7 +291,8 @@ def test_pictures_keep_their_aspect_and_fit_any_canvas_and_unit() -> None:
         left, top, right, bottom = json.loads(problem.scene.geometry)["window"]
         for image in problem.images:
             across, down = image.size.width / (right - left), image.size.height / (bottom - top)
-            assert max(across / down, down / across) <= 1.15 and max(across, down) <= 4.7
+            assert max(across / down, down / across) <= 1.15
+            assert max(across, down) <= 4.7
             assert max(image.size) <= max(width, height)
             assert image.size.width * image.size.height <= width * height
             assert image.size.width % unit == image.size.height % unit == 0
@@ -294,9 +302,12 @@ def test_gold_marks_known_objects_inside_the_picture_and_replaces_none(
     sampled: list[Sampled],
 ) -> None:
     for _, problem, _ in sampled:
-        assert problem.scene and problem.conclusion
+        assert problem.scene
+        assert problem.conclusion
         ops = [op for step in problem.gold for op in step.ops]
-        assert ops and len(set(ops)) == len(ops) and set(ops) <= set(problem.scene.objects)
+        assert ops
+        assert len(set(ops)) == len(ops)
+        assert set(ops) <= set(problem.scene.objects)
         for op in problem.scene.objects:
             size = problem.images[op.k - 1].size
             assert geometry.clip_box(op.p, size) == op.p
@@ -304,13 +315,15 @@ def test_gold_marks_known_objects_inside_the_picture_and_replaces_none(
         state = canvas.opened(problem)
         for step in problem.gold:
             state = canvas.execute(state, step)
-        assert state.successions == () and len(state.live) == len(ops)
+        assert state.successions == ()
+        assert len(state.live) == len(ops)
 
 
 def test_the_same_key_gives_the_same_bytes_and_another_key_another_problem() -> None:
     for split in SPLITS:
         first, again, other = (Photos().sample(Random(key), split) for key in ("a", "a", "b"))
-        assert first == again and [i.png for i in first.images] == [i.png for i in again.images]
+        assert first == again
+        assert [i.png for i in first.images] == [i.png for i in again.images]
         assert first.images != other.images
 
 
