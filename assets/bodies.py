@@ -57,7 +57,11 @@ def workers() -> int:
 
 def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
     for split, problem, verdict in problems.sample(version, workers()):
-        put(writer, split, {**rows.problem_row(problem), "split": split}, verdict)
+        made = not isinstance(problem, problems.Refused)
+        row = (
+            rows.problem_row(problem) if made else {"problem_id": problem.id, "task": problem.task}
+        )
+        put(writer, split, {**row, "split": split}, verdict)
 
 
 def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:

@@ -96,13 +96,16 @@ def _scores(built: Built) -> dict[str, int]:
 
 def _reflection(built: Built) -> str:
     """Both rules and the kinds of correction, of what was kept and of what was dropped."""
+    rules = ("paper", "strict", "helped")
     lines = ["| | rows | paper | strict | helped | corrections |", "|---|---|---|---|---|---|"]
     for name, table in (("kept", NODES[built.asset].split), ("dropped", REJECTS)):
-        found = list(built.rows(table, ["paper", "strict", "helped", "corrections"]))
-        kinds = Counter(c["kind"] for row in found for c in row["corrections"])
+        counts, kinds = Counter[str](), Counter[str]()
+        for row in built.rows(table, [*rules, "corrections"]):
+            counts.update(["rows", *(rule for rule in rules if row[rule])])
+            kinds.update(correction["kind"] for correction in row["corrections"])
         said = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())) or "none"
-        rates = (f"{sum(row[rule] for row in found)}" for rule in ("paper", "strict", "helped"))
-        lines.append(f"| {name} | {len(found)} | {' | '.join(rates)} | {said} |")
+        numbers = " | ".join(str(counts[key]) for key in ("rows", *rules))
+        lines.append(f"| {name} | {numbers} | {said} |")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from itertools import count, islice
 from multiprocessing import get_context
 from random import Random
 
+from pipeline.images import PictureError
 from pipeline.reward import LETTERS, number, plain
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
@@ -50,7 +51,16 @@ class Order:
         return f"{self.maker}-{self.split}-{self.index:06d}"
 
 
-def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem, Verdict]]:
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A problem that could not be made, because of its picture."""
+
+    id: str
+    task: str
+    verdict: Verdict
+
+
+def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem | Refused, Verdict]]:
     """(split, problem, verdict) for all splits: kept ones as many as asked for, and what was dropped.
 
     Raises:
@@ -110,7 +120,11 @@ def _order(version: Version, split: str, maker: str, index: int) -> Order:
 
 
 def make(order: Order) -> Problem:
-    """Fills one order."""
+    """Fills one order.
+
+    Raises:
+        PictureError: if a source has a picture that is refused.
+    """
     made = {"difficulty": order.difficulty, "wording": order.wording}
     sides = {"width": order.size.width, "height": order.size.height}
     if order.maker in TASKS:
@@ -126,8 +140,16 @@ def _stream(order: Order, version: str) -> Random:
     return Random(f"{order.seed}/{order.split}/{order.maker}/{version}/{order.index}")
 
 
-def make_all(orders: list[Order]) -> list[Problem]:
-    return [make(order) for order in orders]
+def try_to_make(order: Order) -> Problem | Refused:
+    try:
+        return make(order)
+    except PictureError as error:
+        verdict = Verdict(False, f"picture_{error.reason}", error.detail)
+        return Refused(order.id, order.maker, verdict)
+
+
+def make_all(orders: list[Order]) -> list[Problem | Refused]:
+    return [try_to_make(order) for order in orders]
 
 
 @contextmanager
@@ -146,12 +168,12 @@ def _workers(version: Version, count: int) -> Iterator[ProcessPoolExecutor | Non
 
 def _made(
     pool: ProcessPoolExecutor | None, workers: int, orders: Iterator[Order]
-) -> Iterator[Problem]:
+) -> Iterator[Problem | Refused]:
     """Problems in the order asked, a bounded number ahead; the same with any number of workers."""
     if pool is None:
-        yield from map(make, orders)
+        yield from map(try_to_make, orders)
         return
-    ahead: deque[Future[list[Problem]]] = deque()
+    ahead: deque[Future[list[Problem | Refused]]] = deque()
     while True:
         while len(ahead) < 2 * workers and (chunk := list(islice(orders, CHUNK))):
             ahead.append(pool.submit(make_all, chunk))
@@ -160,8 +182,10 @@ def _made(
         yield from ahead.popleft().result()
 
 
-def _claim(claimed: dict[bytes, str], split: str, problem: Problem) -> Verdict:
+def _claim(claimed: dict[bytes, str], split: str, problem: Problem | Refused) -> Verdict:
     """Checks a problem and takes its scene for its split, unless another problem had it before."""
+    if isinstance(problem, Refused):
+        return problem.verdict
     verdict = check(problem)
     if not verdict.keep:
         return verdict

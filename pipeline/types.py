@@ -18,7 +18,6 @@ Coordinates are integer pixels of the picture the model sees: x to the right, y 
 left and (width, height) its bottom right corner.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -270,9 +269,3 @@ class Policy(Protocol):
 
 class PolicyError(Exception):
     """A backend that could not answer; the rollout becomes a `Failure` with this reason."""
-
-
-def texts(problem: Problem) -> Iterator[str]:
-    """Every text of a problem that a model is shown."""
-    yield problem.question
-    yield from problem.options

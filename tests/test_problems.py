@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline import problems
+from pipeline.images import read
 from pipeline.problems import NotEnough, check, fingerprints, orders, sample
 from pipeline.types import Kind, Size, Verdict
 from pipeline.versions import Version, load, parse
@@ -150,3 +151,21 @@ def test_the_mix_of_every_shipped_version_is_endless() -> None:
     for name in ("mini", "photos", "paper"):
         asked = orders(load(name), "cold")
         assert len({next(asked).id for _ in range(50)}) == 50
+
+
+def test_a_source_s_broken_picture_lands_in_the_rejects_with_its_reason_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = problems.make
+
+    def sometimes(order: problems.Order) -> object:
+        if order.index == 1:
+            read(b"")
+        return made(order)
+
+    monkeypatch.setattr(problems, "make", sometimes)
+    rows = list(sample(version()))
+    dropped = {p.id: v for _, p, v in rows if not v.keep}
+    assert dropped["maze-cold-000001"] == Verdict(False, "picture_empty", "zero bytes")
+    assert len(dropped) == 10
+    assert sum(v.keep for _, _, v in rows) == 33

@@ -14,6 +14,7 @@ from assets.graph import NODES, address
 from assets.inputs import REJECTS
 from assets.report import line, metadata
 from pipeline import canvas, reward, rollout, rows
+from pipeline.images import read
 from pipeline.reward import Rules
 from pipeline.store import Store
 from pipeline.types import Stop
@@ -168,3 +169,22 @@ def test_pages_get_numbers_plots_and_a_contact_sheet_that_is_small(
     assert len(shown["cold_set"]["score of all that came in"].value) < 1000
     assert "malformed" in shown["teacher_trajectories"]["stop reasons"].value
     assert shown["cold_set"]["rows in"] == 24
+
+
+def test_a_picture_that_is_refused_is_in_the_rejects_and_in_the_count(
+    tiny: Version, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bodies.problems.make
+
+    def sometimes(order: bodies.problems.Order) -> object:
+        if order.index == 1:
+            read(b"GIF89a")
+        return made(order)
+
+    monkeypatch.setattr(bodies.problems, "make", sometimes)
+    built = build("problems", tiny, store)
+    rejected = list(built.rows(REJECTS, ["problem_id", "split", "reason"]))
+    assert {row["reason"] for row in rejected} <= {"picture_truncated", "picture_not_a_picture"}
+    assert "counting-cold-000001" in {row["problem_id"] for row in rejected}
+    for check in checks_of("problems"):
+        assert check(built).passed
