@@ -13,8 +13,8 @@ from pipeline import curate, problems, rows, skills, teachers
 from pipeline.rollout import rollout
 from pipeline.rows import Row
 from pipeline.store import Writer
-from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import SPLITS, Policy, Stage, Version
+from pipeline.types import KEPT, SPLITS, Failure, Problem, Trajectory, Verdict
+from pipeline.versions import Policy, Stage, Version
 
 Body = Callable[[Version, Inputs, Writer], None]
 
@@ -57,9 +57,10 @@ def workers() -> int:
 
 def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
     for split, problem, verdict in problems.sample(version, workers()):
-        made = not isinstance(problem, problems.Refused)
         row = (
-            rows.problem_row(problem) if made else {"problem_id": problem.id, "task": problem.task}
+            {"problem_id": problem.id, "task": problem.task}
+            if isinstance(problem, problems.Refused)
+            else rows.problem_row(problem)
         )
         put(writer, split, {**row, "split": split}, verdict)
 

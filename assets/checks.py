@@ -15,8 +15,7 @@ from pipeline import reward, rows, skills
 from pipeline.curate import along
 from pipeline.problems import fingerprints
 from pipeline.rollout import retrace
-from pipeline.types import Box, Kind
-from pipeline.versions import SPLITS
+from pipeline.types import SPLITS, Box, Kind
 
 
 @dataclass(frozen=True, slots=True)

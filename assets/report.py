@@ -14,8 +14,7 @@ from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
 from pipeline.rollout import retrace
-from pipeline.types import Problem, State, Stop, Trajectory
-from pipeline.versions import SPLITS
+from pipeline.types import SPLITS, Problem, State, Stop, Trajectory
 
 SHOWN = 6  # trajectories on a contact sheet: some 50 kB
 SCORE_BIN = 0.25

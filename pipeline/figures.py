@@ -14,7 +14,7 @@ from pipeline.types import Answer, Fault, Problem, State, Step, Trajectory, View
 
 FONT = cv2.FontFace("sans")
 WEIGHT = 400  # always given: left out, OpenCV keeps the last one that any text was drawn with
-INK, FAINT, PAPER = (30, 30, 35), (110, 110, 120), (255, 255, 255)
+INK = (30, 30, 35)
 GAP = 10  # px
 
 

@@ -128,8 +128,12 @@ def fit_size(size: Size, unit: int, max_pixels: int) -> Size:
 
 
 def fit(pixels: Pixels, unit: int, max_pixels: int) -> Pixels:
-    """Resizes to `fit_size`: the one place where a picture changes size."""
-    size = fit_size(size_of(pixels), unit, max_pixels)
+    """A picture on the patch grid: resized to `fit_size`, or as it is where it fits already."""
+    return resize(pixels, fit_size(size_of(pixels), unit, max_pixels))
+
+
+def resize(pixels: Pixels, size: Size) -> Pixels:
+    """The one place where a picture changes size."""
     if size == size_of(pixels):
         return pixels
     shrinks = size.width * size.height < pixels.shape[0] * pixels.shape[1]

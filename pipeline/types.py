@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+SPLITS = ("skills", "cold", "reflective", "rl", "evaluation")  # of a version's problems
+
 
 class Point(NamedTuple):
     x: int

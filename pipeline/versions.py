@@ -20,10 +20,10 @@ from pipeline.rollout import Limits
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
 from pipeline.teachers.oracle import Rates
+from pipeline.types import SPLITS
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-SPLITS = ("skills", "cold", "reflective", "rl", "evaluation")
 TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training (448 for evaluation)
 
 # YAML's true is no 1, and "4" no 4.
@@ -131,7 +131,10 @@ Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
 
 
 class Sampling(_Section):
-    """How a model is sampled: trajectories a problem, and the sampler's own numbers."""
+    """How a model is sampled: trajectories a problem, and the sampler's own numbers.
+
+    An oracle has nothing to sample from: with it, temperature and top_p are refused.
+    """
 
     samples: Annotated[Whole, Field(ge=1, le=1024)]
     temperature: Annotated[Real, Field(ge=0, le=5)] = 0.75
@@ -144,6 +147,13 @@ class Stage(_Section):
 
     policy: Policy
     sampling: Sampling
+
+    @model_validator(mode="after")
+    def _sampled(self) -> "Stage":
+        given = self.sampling.model_fields_set & {"temperature", "top_p"}
+        if self.policy.kind == "oracle" and given:
+            raise ValueError(f"an oracle has no {' or '.join(sorted(given))}: leave it out")
+        return self
 
 
 class Rollout(_Section):

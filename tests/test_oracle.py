@@ -128,3 +128,12 @@ def test_a_problem_without_gold_is_refused_with_its_name() -> None:
 
     with pytest.raises(ValueError, match="plain-1 has no gold ops"):
         asyncio.run(ask())
+
+
+def test_a_turn_longer_than_the_limit_is_truncated() -> None:
+    async def collect() -> list[Stop]:
+        policy = Oracle(SURE, 0, LIMITS, PIXELS, max_tokens=30)
+        runs = rollout(policy, ASKED[:10], 1, LIMITS, PIXELS)
+        return [run.stop async for run in runs if isinstance(run, Trajectory)]
+
+    assert set(asyncio.run(collect())) == {Stop.TRUNCATED}

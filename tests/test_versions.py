@@ -16,7 +16,8 @@ from pipeline.rollout import Limits
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
 from pipeline.teachers.oracle import Rates
-from pipeline.versions import SPLITS, TRAINING_UNITS, Version, VersionError, load, names, parse
+from pipeline.types import SPLITS
+from pipeline.versions import TRAINING_UNITS, Version, VersionError, load, names, parse
 
 SHIPPED = Path(versions.__file__).parent.parent / "versions"
 GOOD = """\
@@ -168,7 +169,7 @@ def test_the_largest_canvas_of_each_family_is_accepted_and_one_more_is_not(famil
         ("problems/tasks", GONE),
         ("canvas", {"smallest": 112, "largest": 112}),
         ("canvas", GONE),
-        ("teacher/sampling/temperature", 0),
+        ("cold_model/sampling/temperature", 0),
         ("teacher/sampling/samples", 1024),
         ("teacher/policy/rates", dict.fromkeys(Rates.__dataclass_fields__, 1)),
         ("filters/reflective/rule", "strict+helped"),
@@ -210,7 +211,11 @@ BAD = [
         ["problems.tasks.maze.difficulty", "0.5", "list of two numbers"],
     ),
     ("problems/tasks/maze", None, ["problems.tasks.maze", "None", "mapping"]),
-    ("teacher/sampling/temperature", "hot", ["teacher.sampling.temperature", "'hot'", "number"]),
+    (
+        "cold_model/sampling/temperature",
+        "hot",
+        ["cold_model.sampling.temperature", "'hot'", "number"],
+    ),
     # out of range
     ("seed", -1, ["seed", "-1", "greater than or equal to 0"]),
     ("seed", 2**63, ["seed", str(2**63), "less than"]),
@@ -219,7 +224,7 @@ BAD = [
     ("problems/tasks/maze/share", 0, ["problems.tasks.maze.share", "0", "greater than 0"]),
     ("problems/splits/rl", -5, ["problems.splits.rl", "-5", "greater than or equal to 0"]),
     ("teacher/sampling/samples", 0, ["teacher.sampling.samples", "0", "equal to 1"]),
-    ("teacher/sampling/top_p", 1.5, ["teacher.sampling.top_p", "1.5", "equal to 1"]),
+    ("cold_model/sampling/top_p", 1.5, ["cold_model.sampling.top_p", "1.5", "equal to 1"]),
     ("teacher/policy/rates", {"slip": 1.1}, ["teacher.policy", "rates.slip", "1.1", "equal to 1"]),
     ("rollout/max_turns", 0, ["rollout.max_turns", "0", "equal to 1"]),
     ("rollout/task_turns", {"maze": 0}, ["rollout.task_turns.maze", "0", "equal to 1"]),
@@ -227,7 +232,11 @@ BAD = [
     ("filters/cold/min_turns", 0, ["filters.cold.min_turns", "0", "equal to 1"]),
     ("description", "", ["description", "''", "at least 1 character"]),
     # numbers that are none
-    ("teacher/sampling/temperature", float("nan"), ["teacher.sampling.temperature", "nan", "5"]),
+    (
+        "cold_model/sampling/temperature",
+        float("nan"),
+        ["cold_model.sampling.temperature", "nan", "5"],
+    ),
     ("problems/tasks/maze/share", float("inf"), ["problems.tasks.maze.share", "inf", "1000"]),
     ("problems/tasks/maze/difficulty", [float("nan")] * 2, ["maze.difficulty", "nan", "1"]),
     # reversed, or of another length
@@ -276,7 +285,7 @@ BAD = [
     # YAML's own yes and no are no numbers
     ("seed", True, ["seed", "True"]),
     ("teacher/sampling/samples", True, ["teacher.sampling.samples", "True"]),
-    ("teacher/sampling/temperature", False, ["teacher.sampling.temperature", "False"]),
+    ("cold_model/sampling/temperature", False, ["cold_model.sampling.temperature", "False"]),
     # the file's own name
     ("name", "other", ["name", "leave it out"]),
 ]

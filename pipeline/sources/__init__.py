@@ -14,8 +14,6 @@ from typing import Protocol, cast
 from pipeline.tasks import Wording
 from pipeline.types import Problem
 
-SPLITS = ("skills", "cold", "reflective", "rl", "evaluation")
-
 
 class Source(Protocol):
     """What a source's dataclass offers. ``VERSION`` is part of every random stream's key: raise it

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from pipeline.geometry import Corners, bounds, clip_box
-from pipeline.images import Pixels
+from pipeline.images import Pixels, resize
 from pipeline.types import Point, Size
 
 ENLARGED = 4.0  # times, at most: more shows nothing more
@@ -63,8 +63,7 @@ class Crop:
 
     def cut(self, photograph: Pixels) -> Pixels:
         (left, top), (right, bottom) = self.window
-        how = cv2.INTER_AREA if max(self.scale) < 1 else cv2.INTER_CUBIC
-        pixels = cv2.resize(photograph[top:bottom, left:right], self.size, interpolation=how)
+        pixels = resize(photograph[top:bottom, left:right], self.size)
         across, down = (-1 if mirrored else 1 for mirrored in self.mirrored)
         contrast, brightness = self.tone
         toned = (pixels[::down, ::across].astype(np.float32) - 128) * contrast + 128 + brightness

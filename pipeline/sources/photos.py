@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from pipeline.sources import SPLITS, coins, stereo
+from pipeline.sources import coins, stereo
 from pipeline.tasks import Wording
-from pipeline.types import Problem
+from pipeline.types import SPLITS, Problem
 
 
 @dataclass(frozen=True)

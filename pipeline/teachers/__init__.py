@@ -14,7 +14,8 @@ def _oracle(stage: "Stage", version: "Version") -> Policy:
     from pipeline.versions import OraclePolicy
 
     assert isinstance(stage.policy, OraclePolicy)
-    return Oracle(Rates(**stage.policy.rates), version.seed, version.limits, version.wire)
+    rates, tokens = Rates(**stage.policy.rates), stage.sampling.max_tokens
+    return Oracle(rates, version.seed, version.limits, version.wire, tokens)
 
 
 TEACHERS: dict[str, Callable[["Stage", "Version"], Policy]] = {

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from random import Random
 
-from pipeline import canvas, geometry
+from pipeline import canvas, geometry, tokens
 from pipeline.protocol import Family, to_wire, write
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.tasks.phrasing import LETTERS, listed
@@ -95,6 +95,7 @@ class Oracle:
     seed: int
     limits: Limits
     family: Family
+    max_tokens: int = 1024  # a turn
 
     async def act(self, state: State) -> Turn:
         """The next turn: the trajectory's script, played again up to here."""
@@ -129,7 +130,7 @@ class Oracle:
             if fate < rate:
                 return read_turn(state, spoil(text), self.family)
             fate -= rate
-        if fate < self.rates.truncated:
+        if fate < self.rates.truncated or tokens.of_text(text) > self.max_tokens:
             return read_turn(state, text[: len(text) // 2], self.family, truncated=True)
         return read_turn(state, text, self.family)
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from pipeline import canvas, geometry, images
-from pipeline.sources import SOURCES, SPLITS, coins, crops, stereo
+from pipeline.sources import SOURCES, coins, crops, stereo
 from pipeline.sources.photos import Photos
-from pipeline.types import Box, Image, Kind, Line, Modality, Point, Problem, Size
+from pipeline.types import SPLITS, Box, Image, Kind, Line, Modality, Point, Problem, Size
 
 Sampled = tuple[str, Problem, dict[str, Any]]  # split, problem, geometry
 EACH = 300  # samples of each split
