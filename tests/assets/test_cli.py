@@ -174,6 +174,10 @@ def test_a_backfill_from_the_bare_command_line_ends_in_success(place: dict[str, 
         env=place, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    deadline = time.monotonic() + 240  # the command starts the runs and does not wait for them
     for name in ("tiny", "other"):
-        told = json.loads(drawloop(place, "status", name, "--json").stdout)
-        assert all(row["path"] for row in told), told
+        while not all(
+            row["path"] for row in json.loads(drawloop(place, "status", name, "--json").stdout)
+        ):
+            assert time.monotonic() < deadline, drawloop(place, "status", name).stdout
+            time.sleep(1)
