@@ -13,12 +13,14 @@ def area(box: Corners) -> int:
 
 def iou(a: Corners, b: Corners) -> float:
     """Intersection over union of two boxes, 0..1."""
-    width = min(a[1].x, b[1].x) - max(a[0].x, b[0].x)
-    height = min(a[1].y, b[1].y) - max(a[0].y, b[0].y)
-    if width <= 0 or height <= 0:
+    (ax1, ay1), (ax2, ay2) = a
+    (bx1, by1), (bx2, by2) = b
+    if ax2 <= bx1 or bx2 <= ax1 or ay2 <= by1 or by2 <= ay1:  # most pairs end here
         return 0.0
-    shared = width * height
-    return shared / (area(a) + area(b) - shared)
+    shared = (min(ax2, bx2) - max(ax1, bx1)) * (min(ay2, by2) - max(ay1, by1))
+    if shared <= 0:
+        return 0.0
+    return shared / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared)
 
 
 def distance(a: Point, b: Point) -> float:
