@@ -27,10 +27,17 @@ PASSED = pa.schema(
         ("task", pa.string()),
         ("modality", pa.string()),
         ("kind", pa.string()),
-        ("solved", pa.int32()),
+        ("solved_samples", pa.int32()),
         ("samples", pa.int32()),
         ("pass_rate", pa.float64()),
         ("mean_total", pa.float64()),
+    ]
+)
+WIRE = pa.schema(  # what a row's texts were written for
+    [
+        ("family", pa.string()),
+        ("max_turns", pa.int32()),  # the answer included
+        ("max_images", pa.int32()),
     ]
 )
 POLICY = pa.schema([("policy", pa.string())])
@@ -45,8 +52,8 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "reflective": with_rejects({"reflective": GRADED}, GRADED),
     "rl": with_rejects({"rl": PASSED}, PASSED),
     "model": {"policy": POLICY},
-    "export": {"train": rows.joined(GRADED, PROBLEM)},
-    "rl_export": {"train": rows.joined(PASSED, PROBLEM)},
+    "export": {"train": rows.joined(GRADED, PROBLEM, WIRE)},
+    "rl_export": {"train": rows.joined(PASSED, PROBLEM, WIRE)},
 }
 
 
@@ -145,9 +152,15 @@ def export(split: str, made: str) -> Body:
     """A set with its problems and their pictures in every row, for whoever trains on it."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        turns = dict(version.limits.task_turns)
         asked = inputs.rows("problems", split)
         for problem, row in _beside(asked, inputs.rows(made, split)):
-            put(writer, "train", {**problem, **row}, KEPT)
+            wire = {
+                "family": version.family,
+                "max_turns": turns.get(problem["task"], version.limits.max_turns),
+                "max_images": version.limits.max_images,
+            }
+            put(writer, "train", {**problem, **row, **wire}, KEPT)
 
     return body
 
@@ -179,7 +192,7 @@ def _pass_row(row: curate.PassRate) -> Row:
         "task": row.problem.task,
         "modality": str(row.problem.modality),
         "kind": str(row.problem.kind),
-        "solved": row.solved,
+        "solved_samples": row.solved,
         "samples": row.samples,
         "pass_rate": row.rate,
         "mean_total": row.mean_total,

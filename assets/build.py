@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 
-from assets.graph import NODES, address, recipe, schemas
+from assets.graph import NODES, address, lineage, recipe, schemas
 from assets.inputs import Inputs
 from pipeline.canvas import RENDERER
 from pipeline.protocol import PROTOCOL
@@ -53,6 +53,7 @@ def build(asset: str, version: Version, store: Store) -> Built:
     with Writer(store, asset, address(asset, version), tables) as writer:
         writer.facts = {
             "recipe": recipe(asset, version),
+            "lineage": lineage(asset, version),
             "drawloop": installed("drawloop"),
             "renderer": RENDERER,
             "protocol": PROTOCOL,

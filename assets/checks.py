@@ -60,11 +60,16 @@ def _thinnest(built: Built, table: str) -> list[str]:
     return ["policy" if table == "policy" else "problem_id"]
 
 
+def _dropped(built: Built) -> int:
+    return sum(n for reason, n in built.manifest.facts["yield"].items() if reason != "kept")
+
+
 def _came_in(built: Built) -> int:
     """Rows that the asset's inputs gave it, by their manifests."""
     asset, node, inputs = built.asset, NODES[built.asset], built.inputs
     if asset == "problems":
-        return sum(built.manifest.facts["yield"].values())
+        asked = sum(built.version.problems.splits.values())
+        return asked + _dropped(built)
     if node.tables == "model":
         return 1
     if node.tables == "trajectories":

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import wraps
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pyarrow import fs
 
 from pipeline.store import Store, StoreError
 from pipeline.teachers import NoBackend
@@ -25,10 +27,11 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         from pipeline.problems import NotEnough
+        from pipeline.skills import GoldError
 
         try:
             command(*args, **kwargs)
-        except (VersionError, StoreError, NoBackend, NotEnough) as error:
+        except (VersionError, StoreError, NoBackend, NotEnough, GoldError, OSError) as error:
             click.echo(f"drawloop: {error}", err=True)
             sys.exit(2)
 
@@ -106,7 +109,9 @@ def try_version(version: str, count: int) -> None:
     """A few problems of VERSION through every stage, with pictures to look at."""
     from assets.trial import trial
 
-    folder = Path(Store.at().root) / "try" / version
+    store = Store.at()
+    local = isinstance(store.files, fs.LocalFileSystem)
+    folder = Path(store.root if local else tempfile.gettempdir()) / "try" / version
     for line in trial(load(version), count, folder):
         click.echo(line)
 
@@ -171,40 +176,38 @@ def _instance() -> Any:
 
 @main.command()
 @click.argument("versions", nargs=-1)
+@click.option("--verify", is_flag=True, help="Compare the hash of every part, not only its size.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 @plain_errors
-def status(versions: tuple[str, ...], as_json: bool) -> None:
+def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """What is in the store of the given VERSIONS (all, if none is given), and where."""
-    from assets.build import find
-    from assets.graph import NODES
-    from assets.report import line
+    from assets.status import state
 
-    store = Store.at()
-    facts: list[dict[str, Any]] = []
+    store, refused = Store.at(), []
+    told: dict[str, list[dict[str, Any]]] = {}
     for name in versions or names():
-        version = load(name)
-        found = {asset: find(asset, version, store) for asset in NODES}
-        facts += [
-            {"version": name, **(asdict(line(built)) if built else {"asset": asset, "path": None})}
-            for asset, built in found.items()
-        ]
+        try:
+            told[name] = list(state(load(name), store, verify))
+        except VersionError as error:
+            refused.append(str(error))
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
-        return
-    for name in versions or names():
-        click.echo(f"{name}, in {store.root}:\n")
-        body = [_status_row(f, store.root) for f in facts if f["version"] == name]
-        _table(("asset", "rows in", "kept", "bytes", "where", "dropped by reason"), body)
-        click.echo("")
+        click.echo(json.dumps([line for lines in told.values() for line in lines], indent=1))
+    else:
+        for name, lines in told.items():
+            click.echo(f"{name}, in {store.root}:\n")
+            head = ("asset", "rows in", "kept", "bytes", "where", "dropped by reason")
+            _table(head, [_status_row(line, store.root) for line in lines])
+            click.echo("")
+    if refused:
+        raise VersionError("\n".join(refused))
 
 
 def _status_row(facts: dict[str, Any], root: str) -> tuple[str, ...]:
-    if facts["path"] is None:
-        return (facts["asset"], "–", "–", "–", "not built", "")
+    if facts["state"] != "complete":
+        return (facts["asset"], "–", "–", "–", facts["state"], "")
     dropped = ", ".join(f"{reason} {count}" for reason, count in facts["dropped"].items())
     came_in = facts["kept"] + sum(facts["dropped"].values())
-    where = facts["path"].removeprefix(root + "/")
-    size = _size(facts["bytes"])
+    where, size = facts["path"].removeprefix(root + "/"), _size(facts["bytes"])
     return (facts["asset"], str(came_in), str(facts["kept"]), size, where, dropped)
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.build import build
 from assets.checks import checks_of
-from assets.graph import NODES, Node
+from assets.graph import NODES, Node, code_version
 from assets.report import metadata
 from pipeline.store import Store
 from pipeline.versions import load, names
@@ -33,7 +33,7 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
         group_name=node.group,
         description=node.about,
         kinds=KINDS.get(node.tables, {"parquet"}),
-        code_version=node.code,
+        code_version=code_version(name),
         check_specs=specs,
     )
     def materialize(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it

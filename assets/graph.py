@@ -8,7 +8,7 @@ made before.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from assets import bodies
@@ -18,7 +18,8 @@ from pipeline.protocol import PROTOCOL
 from pipeline.rows import SCHEMA_VERSION
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
-from pipeline.versions import Version
+from pipeline.teachers.oracle import ORACLE, Rates
+from pipeline.versions import Stage, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def _skills(version: Version) -> Any:
 
 def _sampled(stage: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
-        asked = getattr(version, stage).model_dump()
-        return {**_drawn(version), "seed": version.seed, "stage": asked}
+        asked: Stage = getattr(version, stage)
+        sampling = {**asked.model_dump(), **_referenced(stage)(version)}
+        return {**_drawn(version), "seed": version.seed, "stage": sampling}
 
     return decided_by
 
@@ -85,19 +87,24 @@ def _filtered(split: str) -> Callable[[Version], Any]:
 
 def _referenced(stage: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
-        return {"policy": getattr(version, stage).policy.model_dump()}
+        policy = getattr(version, stage).policy
+        if policy.kind == "oracle":  # with the rates that the version leaves as they are
+            return {
+                "policy": {"kind": "oracle", "rates": asdict(Rates(**policy.rates)), "code": ORACLE}
+            }
+        return {"policy": policy.model_dump()}
 
     return decided_by
 
 
-def _nothing(version: Version) -> Any:
-    return None
+def _wire(version: Version) -> Any:
+    return {"family": version.family, "rollout": version.rollout.model_dump()}
 
 
 def _export(split: str, made: str, tables: str = "export") -> Node:
     about = f"The native parquet of `{made}`: pictures embedded, ops as data. Train on this."
     body = bodies.export(split, made)
-    return Node(about, "exports", tables, body, ("problems", made), _nothing, split=split)
+    return Node(about, "exports", tables, body, ("problems", made), _wire, split=split)
 
 
 def _model(stage: str, after: tuple[str, ...]) -> Node:
@@ -170,6 +177,19 @@ def recipe(asset: str, version: Version) -> dict[str, Any]:
         "decided_by": node.decided_by(version),
         "inputs": {name: address(name, version) for name in node.inputs},
     }
+
+
+def lineage(asset: str, version: Version) -> dict[str, Any]:
+    """The recipes of an asset and of everything that it was made from, by address."""
+    made = {address(asset, version): recipe(asset, version)}
+    for name in NODES[asset].inputs:
+        made |= lineage(name, version)
+    return made
+
+
+def code_version(asset: str) -> str:
+    """What Dagster compares to tell whether an asset was made by other code."""
+    return f"{NODES[asset].code}-{SCHEMA_VERSION}-{PROTOCOL}-{RENDERER}-{ORACLE}"
 
 
 def schemas(asset: str) -> dict[str, Any]:

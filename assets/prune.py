@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pyarrow import fs
 
 from assets.graph import NODES, address
-from pipeline.store import Store
+from pipeline.store import Store, StoreError
 from pipeline.versions import load, names
 
 ABANDONED = timedelta(hours=1)  # since the last write: a live writer is not taken for a dead one
 
 
 def stale(store: Store) -> Iterator[tuple[str, int]]:
-    """(folder, bytes) of everything that may go.
+    """(folder, bytes) of everything that may go; what is damaged, too, so that it is built again.
 
     Raises:
         VersionError: if any version file cannot be read: what it leads to would be taken for stale.
@@ -23,12 +23,19 @@ def stale(store: Store) -> Iterator[tuple[str, int]]:
         led_to = {address(asset, version) for version in versions}
         for folder in _folders(store, f"{store.root}/{asset}"):
             name = folder.path.rsplit("/", 1)[-1]
-            complete = store.manifest(asset, name) is not None
-            if (name not in led_to) if complete else _abandoned(store, folder):
+            if name not in led_to or _damaged(store, asset, name):
                 yield folder.path, _bytes(store, folder.path)
     for folder in _folders(store, f"{store.root}/tmp"):  # noqa: S108  our own
         if _abandoned(store, folder):
             yield folder.path, _bytes(store, folder.path)
+
+
+def _damaged(store: Store, asset: str, name: str) -> bool:
+    """Whether a part is missing or cut, or the manifest cannot be read."""
+    try:
+        return bool(store.incomplete(asset, name))
+    except StoreError:
+        return True
 
 
 def _folders(store: Store, place: str) -> list[fs.FileInfo]:

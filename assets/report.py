@@ -4,7 +4,7 @@ import base64
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import dagster as dg
@@ -125,7 +125,8 @@ def _sheet(built: Built) -> Any:
 
 
 def _asked(built: Built) -> Iterator[Problem]:
-    return map(rows.problem, islice(built.rows("cold"), SHOWN))
+    every = chain.from_iterable(built.rows(split) for split in ("cold", *SPLITS))
+    return map(rows.problem, islice(every, SHOWN))
 
 
 def examples(built: Built, table: str, count: int) -> Iterator[tuple[Problem, Trajectory, State]]:

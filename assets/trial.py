@@ -30,7 +30,7 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
         yield f"\n== {name} ({stage.policy.kind}) on {split} problems"
         asked = [problems.make(order) for order in islice(problems.orders(version, split), count)]
         samples = stage.sampling.samples if split == "rl" else 1
-        told, failures = asyncio.run(_sampled(version, stage, asked, samples))
+        told, failures = asyncio.run(sampled(version, stage, asked, samples))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
         graded = list(curate.grade(asked, told, version.rules, version.limits.repeats))
         for row, verdict in curate.sift(graded, chosen):
@@ -67,7 +67,7 @@ def _said(keep: bool, reason: str) -> str:
     return "kept" if keep else f"dropped: {reason}"
 
 
-async def _sampled(
+async def sampled(
     version: Version, stage: Stage, asked: list[Problem], samples: int
 ) -> tuple[list[Trajectory], list[Failure]]:
     policy = teachers.policy(stage, version)

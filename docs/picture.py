@@ -4,9 +4,8 @@ import asyncio
 from itertools import islice
 from pathlib import Path
 
-from pipeline import curate, figures, problems, teachers
-from pipeline.rollout import rollout
-from pipeline.types import Trajectory
+from assets.trial import sampled
+from pipeline import curate, figures, problems
 from pipeline.versions import load
 
 VERSION, SPLIT, PLACE = "photos", "reflective", Path(__file__).parent / "trajectory.webp"
@@ -15,7 +14,7 @@ VERSION, SPLIT, PLACE = "photos", "reflective", Path(__file__).parent / "traject
 def main() -> None:
     version = load(VERSION)
     asked = [problems.make(order) for order in islice(problems.orders(version, SPLIT), 40)]
-    told = asyncio.run(_sampled(version, asked))
+    told, _ = asyncio.run(sampled(version, version.cold_model, asked, 2))
     graded = curate.grade(asked, told, version.rules, version.limits.repeats)
     for row, verdict in curate.sift(graded, curate.reflective_filters("strict+helped")):
         if verdict.keep and "coins" in row.problem.question and len(row.trajectory.turns) == 3:
@@ -24,12 +23,6 @@ def main() -> None:
             print(f"{PLACE}: {row.trajectory.id}")
             return
     raise SystemExit("none of the first problems has a short trajectory that corrects itself")
-
-
-async def _sampled(version, asked):  # type: ignore[no-untyped-def]
-    policy = teachers.policy(version.cold_model, version)
-    runs = rollout(policy, asked, 2, version.limits, version.wire)
-    return [run async for run in runs if isinstance(run, Trajectory)]
 
 
 if __name__ == "__main__":

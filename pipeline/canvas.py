@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from pipeline import geometry
 from pipeline.images import Pixels, decode, encode, size_of
@@ -196,9 +198,20 @@ def draw(pixels: Pixels, marks: Sequence[Mark]) -> Pixels:
             _draw_box(pixels, mark.op, colour, pen)
         else:
             _draw_line(pixels, mark.op, colour, pen)
+    taken = np.array([spot for mark in marks for spot in _footprints(mark.op)])
     for mark in marks:  # over every outline, so that labels stay readable
-        _draw_label(pixels, mark.op, PALETTE[mark.lineage % len(PALETTE)], size)
+        colour = PALETTE[mark.lineage % len(PALETTE)]
+        taken = np.vstack([taken, _draw_label(pixels, mark.op, colour, taken)])
     return pixels
+
+
+def _footprints(op: Op) -> list[tuple[int, int, int, int]]:
+    """Rectangles (x1, y1, x2, y2) that a mark covers and labels had better not: a line is a chain."""
+    (x1, y1), (x2, y2) = op.p
+    if isinstance(op, Box):
+        return [(x1, y1, x2, y2)]
+    along = [(x1 + (x2 - x1) * n // 6, y1 + (y2 - y1) * n // 6) for n in range(7)]
+    return [(x - 4, y - 4, x + 5, y + 5) for x, y in along]
 
 
 def _draw_box(pixels: Pixels, op: Box, colour: tuple[int, int, int], pen: int) -> None:
@@ -219,18 +232,49 @@ def _draw_line(pixels: Pixels, op: Line, colour: tuple[int, int, int], pen: int)
     cv2.circle(pixels, end, 2 * pen, colour, -1, cv2.LINE_AA)
 
 
-def _draw_label(pixels: Pixels, op: Op, colour: tuple[int, int, int], size: Size) -> None:
-    """White text on the mark's colour: above a box or beside a line's end, inside the picture."""
+def _draw_label(
+    pixels: Pixels, op: Op, colour: tuple[int, int, int], taken: npt.NDArray[np.int64]
+) -> tuple[int, int, int, int]:
+    """White text on the mark's colour, inside the picture, where it covers least of what is taken.
+
+    Returns:
+        the rectangle (x1, y1, x2, y2) that the label covers now.
+    """
+    size = size_of(pixels)
     height = min(16, max(9, min(size) // 24))
     text, width = _shown(op.label, size, height)
-    tall = height + 2
-    x, y = (op.p[0].x, op.p[0].y - tall) if isinstance(op, Box) else (op.p[1].x + 4, op.p[1].y)
-    if isinstance(op, Box) and y < 0:
-        y = op.p[0].y
-    x = max(0, min(x, size.width - width - 4))
-    y = max(0, min(y, size.height - tall))
-    cv2.rectangle(pixels, (x, y), (x + width + 3, y + tall - 1), colour, -1)
+    wide, tall = width + 4, height + 2
+    spots = np.array(_spots(op, wide, tall))
+    spots = np.clip(spots, 0, (max(0, size.width - wide), max(0, size.height - tall)))
+    low = np.maximum(spots[:, None], taken[None, :, :2])  # (spots, taken, x and y)
+    high = np.minimum(spots[:, None] + (wide, tall), taken[None, :, 2:])
+    covered = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
+    x, y = (int(place) for place in spots[covered.argmin()])  # the first of the best
+    cv2.rectangle(pixels, (x, y), (x + wide - 1, y + tall - 1), colour, -1)
     cv2.putText(pixels, text, (x + 2, y + height - 2), (255, 255, 255), FONT, height, WEIGHT)
+    return x, y, x + wide, y + tall
+
+
+def _spots(op: Op, wide: int, tall: int) -> list[tuple[int, int]]:
+    """Top left corners for a label, the best first: around a box, or around the end of a line."""
+    if isinstance(op, Box):
+        (x1, y1), (x2, y2) = op.p
+        above, below = y1 - tall, y2
+        return [
+            (x1, above),
+            (x2 - wide, above),
+            (x1, below),
+            (x2 - wide, below),
+            (x2, y1),
+            (x1 - wide, y1),
+        ]
+    x, y = op.p[1]
+    return [
+        (x + 6, y - tall // 2),
+        (x - 6 - wide, y - tall // 2),
+        (x - wide // 2, y - 6 - tall),
+        (x - wide // 2, y + 6),
+    ]
 
 
 def _shown(label: str, size: Size, height: int) -> tuple[str, int]:

@@ -102,7 +102,7 @@ def _fitted(problem: Problem, view: View, side: int) -> Pixels:
     pixels = canvas.draw(decode(problem.images[view.base - 1]), view.marks)
     scale = side / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     frame = np.full((size[1] + 2, size[0] + 2, 3), 255, np.uint8)
     frame[1:-1, 1:-1] = cv2.resize(pixels, size, interpolation=how)
     return frame

@@ -5,6 +5,9 @@ by the dataset version: a version that only filters differently asks the same pr
 """
 
 import hashlib
+import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -101,9 +104,7 @@ def _order(version: Version, split: str, maker: str, index: int) -> Order:
     rng = Random(f"{version.seed}/{split}/{maker}/order/{index}")
     low, high = ingredient.difficulty
     unit = version.wire.unit
-    sides = range(-(-version.canvas.smallest // unit), version.canvas.largest // unit + 1)
-    if not sides:  # the canvas lies between two multiples: the lower one
-        sides = range(version.canvas.largest // unit, version.canvas.largest // unit + 1)
+    sides = version.sides
     width, height = rng.choice(sides), rng.choice(sides)
     while width * height > TRAINING_UNITS:
         width, height = rng.choice(sides), rng.choice(sides)
@@ -159,11 +160,23 @@ def _workers(version: Version, count: int) -> Iterator[ProcessPoolExecutor | Non
         yield None
         return
     # Not forked: the parent may hold threads of Arrow and of Dagster.
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(count, context, _end_with, (os.getpid(),)) as pool:
         try:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Makes a worker end when its parent was killed, which could not tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _made(

@@ -14,10 +14,18 @@ from pipeline.rollout import Limits, advance, read_turn
 from pipeline.types import Answer, Problem, State, Step, Stop, Trajectory
 
 
+class GoldError(ValueError):
+    """A gold solution that cannot be told: it is wrong, or the version's limits are too tight."""
+
+
 def trajectories(
     problems: Iterable[Problem], limits: Limits, family: Family
 ) -> Iterator[Trajectory]:
-    """One trajectory for each problem, which must carry gold ops."""
+    """One trajectory for each problem, which must carry gold ops.
+
+    Raises:
+        GoldError: if a gold solution cannot be told within the limits.
+    """
     told: Counter[str] = Counter()
     for problem in problems:
         turns = (drawing(problem), answer(problem))[: 2 - told[problem.task] % 2]
@@ -46,7 +54,7 @@ def _told(
     now: State | Trajectory = canvas.opened(problem)
     for turn in turns:
         if isinstance(now, Trajectory):
-            raise ValueError(f"problem {problem.id}: its gold solution ends early, {now.stop}")
+            raise _untellable(problem, f"ends early, {now.stop}")
         if isinstance(turn, Step):  # gold ops target inputs, whose index is the picture's own
             wired = (to_wire(op, problem.images[op.k - 1].size, family) for op in turn.ops)
             turn = replace(turn, ops=tuple(wired))
@@ -54,6 +62,14 @@ def _told(
     drawn_only = len(turns) == 1 and isinstance(turns[0], Step)
     wanted = Stop.TOO_MANY_TURNS if drawn_only else Stop.ANSWERED
     if isinstance(now, State) or now.stop is not wanted:
-        ended = "does not end" if isinstance(now, State) else f"ends as {now.stop}"
-        raise ValueError(f"problem {problem.id}: its gold solution {ended}")
+        raise _untellable(
+            problem, "does not end" if isinstance(now, State) else f"ends, {now.stop}"
+        )
     return now
+
+
+def _untellable(problem: Problem, why: str) -> GoldError:
+    return GoldError(
+        f"problem {problem.id}: its gold solution {why}; if it is the limits of the version that "
+        f"end it, raise max_turns, max_images or max_context under rollout"
+    )

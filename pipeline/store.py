@@ -70,7 +70,10 @@ class Store:
         if "://" not in where:
             where = str(Path(where).absolute())
             return Store(fs.LocalFileSystem(), where)
-        files, root = fs.FileSystem.from_uri(where)
+        try:
+            files, root = fs.FileSystem.from_uri(where)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise StoreError(f"the store {where!r} cannot be opened: {error}") from None
         return Store(files, root)
 
     def path(self, asset: str, address: str, name: str = "") -> str:
@@ -113,7 +116,7 @@ class Store:
                     for batch in file.iter_batches(batch_size=128, columns=columns):
                         yield from batch.to_pylist()
             except (OSError, ValueError, pa.ArrowException) as error:
-                said = str(error).split(" Detail:")[0]
+                said = str(error).split(" Detail:")[0].rstrip(". ")
                 raise StoreError(f"{path}: {said}; delete its folder and build it again") from None
 
     def _part_names(self, asset: str, address: str, table: str) -> list[str]:
@@ -121,6 +124,17 @@ class Store:
         if manifest is None:
             raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
         return sorted(name for name in manifest.parts if name.rsplit("-", 1)[0] == table)
+
+    def incomplete(self, asset: str, address: str) -> list[str]:
+        """Parts that are missing or have another size than the manifest lists: a quick look."""
+        manifest = self.manifest(asset, address)
+        parts = manifest.parts if manifest else {}
+        infos = self.files.get_file_info([self.path(asset, address, name) for name in parts])
+        return [
+            name
+            for (name, part), info in zip(parts.items(), infos, strict=True)
+            if info.size != part["bytes"]
+        ]
 
     def damaged(self, asset: str, address: str) -> list[str]:
         """Parts that do not have the hash that the manifest lists."""
@@ -242,7 +256,9 @@ class Writer:
                 return
             if files.get_file_info(place).type is fs.FileType.NotFound:
                 raise
-            raise StoreError(f"{place} is there without a manifest: delete it") from None
+            files.move(place, f"{self._desk}-without-manifest")  # nobody's asset: out of the way
+            files.move(self._desk, place)
+            files.delete_dir(f"{self._desk}-without-manifest")
 
 
 class _Table:

@@ -219,8 +219,14 @@ class Version(_Section):
         return value
 
     @model_validator(mode="after")
-    def _within_cap(self) -> "Version":
+    def _on_the_grid(self) -> "Version":
         unit = self.wire.unit
+        if not self.sides:
+            below = self.canvas.largest // unit * unit
+            raise ValueError(
+                f"canvas {self.canvas.smallest}..{self.canvas.largest} holds no multiple of "
+                f"{unit} px, the patch unit of {self.family}: the nearest are {below} and {below + unit}"
+            )
         if (self.canvas.largest // unit) ** 2 > TRAINING_UNITS:
             raise ValueError(
                 f"canvas.largest {self.canvas.largest} is too large for {self.family}: at most "
@@ -231,6 +237,13 @@ class Version(_Section):
     @property
     def wire(self) -> Family:
         return FAMILIES[self.family]
+
+    @property
+    def sides(self) -> range:
+        """The sides that pictures may have, in patch units."""
+        return range(
+            -(-self.canvas.smallest // self.wire.unit), self.canvas.largest // self.wire.unit + 1
+        )
 
     @property
     def limits(self) -> Limits:

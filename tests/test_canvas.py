@@ -59,6 +59,12 @@ def test_a_label_is_always_drawn_and_inside_the_picture(
     assert white.max() < 224
 
 
+def test_a_label_goes_where_it_covers_least() -> None:
+    first, second = box(60, 100, 120, 160, "a long label"), box(60, 84, 120, 99, "b")
+    apart = pixels(drawn((first, second)), 2)
+    assert (apart[84:99, 62:118] == GREY).all(axis=2).mean() > 0.7  # b's box is not covered
+
+
 def test_an_observation_is_redrawn_from_the_pristine_picture() -> None:
     state = drawn((box(40, 60, 140, 160),), (box(50, 70, 150, 170, k=2),))
     seen = pixels(state, 3)

@@ -14,9 +14,9 @@ from pipeline.reward import Rules
 from pipeline.rollout import Limits, rollout
 from pipeline.tasks.counting import Counting
 from pipeline.tasks.maze import Maze
-from pipeline.teachers.oracle import Oracle, Rates
-from pipeline.types import Problem, Stop, Trajectory
-from tests.conftest import plain_problem
+from pipeline.teachers.oracle import HEDGED, STRAY, Oracle, Rates, _complaint
+from pipeline.types import Answer, Op, Problem, Stop, Trajectory
+from tests.conftest import box, line, plain_problem
 
 PIXELS = FAMILIES["qwen2.5-vl"]
 SURE = Rates(**dict.fromkeys(Rates.__dataclass_fields__, 0.0))  # never errs
@@ -91,6 +91,46 @@ def test_slips_are_seen_and_corrected_towards_the_truth() -> None:
     assert kinds[Correction.REFINE] > 50
     assert sum(bool(h) for h in helped) > 0.95 * len(helped)
     assert sum(row.score.draw or 0 for row in rows) > 0.93 * len(rows)  # what is not visible stays
+
+
+def test_the_last_thought_claims_only_what_the_drawing_bears_out() -> None:
+    counting = [n for n, problem in enumerate(ASKED) if problem.task == "counting"]
+    rates = replace(Rates(), wrong_object=0.3, miss=0.2, notice=0.7)
+    told = hedged = strays = 0
+    for row in graded(rates, samples=6):
+        last = row.trajectory.turns[-1].parsed
+        if ASKED.index(row.problem) not in counting or not row.solved:
+            continue
+        assert isinstance(last, Answer)
+        if last.thought in HEDGED:
+            hedged += 1
+        elif last.thought.startswith(STRAY):
+            strays += 1
+        elif last.thought.endswith(row.problem.conclusion):
+            told += 1
+            assert len(row.state.live) == len(row.problem.gold[0].ops)
+            assert (row.score.draw or 0) > 0.8
+    assert min(told, hedged, strays) > 3
+
+
+@pytest.mark.parametrize(
+    ("tried", "said"),
+    [
+        (box(30, 20, 90, 80), "too far right"), (box(20, 10, 80, 70), "too high"),
+        (box(30, 21, 60, 80), "too narrow"), (box(20, 10, 81, 90), "too tall"),
+        (box(120, 120, 180, 180), "on something else"), (line(20, 20, 80, 80), "drawn as a line"),
+        (None, "is missing"),
+    ],
+)  # fmt: skip
+def test_a_complaint_names_the_largest_fault(tried: Op | None, said: str) -> None:
+    assert said in _complaint(plain_problem(), box(20, 20, 80, 80), tried)
+
+
+def test_a_complaint_names_the_picture_where_there_are_several() -> None:
+    image = plain_problem().images[0]
+    assert "in picture 2" in _complaint(
+        plain_problem(images=(image, image)), box(1, 1, 9, 9, k=2), None
+    )
 
 
 def test_wrong_types_and_wrong_objects_occur_and_what_is_not_noticed_misleads() -> None:

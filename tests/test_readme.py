@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from pipeline import reward, skills
+from assets.bodies import TABLES
+from pipeline import reward, rows, skills
 from pipeline.protocol import FAMILIES
 from pipeline.reward import Rules
 from pipeline.rollout import Limits, retrace
@@ -14,7 +15,8 @@ from pipeline.store import Store
 from pipeline.versions import parse
 from tests.assets.conftest import TINY, build_all
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -26,27 +28,19 @@ def test_the_reading_snippet_rebuilds_a_trajectory(
     monkeypatch.chdir(tmp_path)
     build_all(parse("tiny", TINY), Store.at(tmp_path / "data"))
     names: dict[str, object] = {}
-    exec(SNIPPETS[0], names)
+    (folder,) = (tmp_path / "data" / "reflective_export").iterdir()
+    exec(SNIPPETS[0].replace("…", folder.name, 1), names)
     state, pictures = names["state"], names["pictures"]
     assert len(pictures) == len(state.views) > len(names["problem"].images)  # type: ignore[arg-type, attr-defined]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)  # type: ignore[attr-defined]
+    spoken = [m.parts[0] for m in names["messages"] if m.role == "assistant"]  # type: ignore[attr-defined]
+    assert spoken == [turn.text for turn in names["trajectory"].turns]  # type: ignore[attr-defined]
     assert names["trajectory"].turns[0].text.startswith("<think>")  # type: ignore[attr-defined]
 
 
 def test_the_task_example_is_a_task() -> None:
-    preamble = """
-import json
-from dataclasses import dataclass
-from random import Random
-from typing import ClassVar
-from pipeline.images import encode
-from pipeline.tasks import Wording
-from pipeline.tasks.phrasing import lettered, say
-from pipeline.tasks.shapes import COLOURS, bounding_box, fill, outline, paper
-from pipeline.types import Box, Kind, Modality, Problem, Scene, Step
-"""
     names: dict[str, object] = {"__name__": "readme"}
-    exec(preamble + SNIPPETS[1], names)
+    exec(SNIPPETS[1], names)
     for side in (112, 224, 1000):
         for difficulty in (0.0, 1.0):
             task = names["Larger"](side, side, difficulty)  # type: ignore[operator]
@@ -75,3 +69,13 @@ def test_the_environment_variables_that_it_names_are_read() -> None:
     )
     for name in set(re.findall(r"\$?\b(DRAWLOOP_\w+|DAGSTER_HOME)\b", README)):
         assert name in code, name
+
+
+def test_every_column_of_an_export_is_described() -> None:
+    described = set(re.findall(r"`([\w\[\].]+)`", (ROOT / "docs" / "schema.md").read_text()))
+    described |= {name.removeprefix("turns[]").lstrip(".") for name in described}
+    for tables in TABLES.values():
+        for schema in tables.values():
+            names = set(schema.names) - {"turns", "policy", "split"}
+            assert names <= described, names - described
+    assert {field.name for field in rows.TURN} <= described

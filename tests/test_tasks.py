@@ -119,5 +119,5 @@ def test_gold_that_cannot_be_told_is_our_fault_and_raises() -> None:
     off = plain_problem(gold=(Step("Here.", (box(300, 300, 400, 400),)),))
     twice = plain_problem(gold=(Step("Here.", (box(1, 1, 9, 9), box(1, 1, 9, 9))),))
     for problem in (off, twice):
-        with pytest.raises(ValueError, match="its gold solution ends"):
+        with pytest.raises(skills.GoldError, match="its gold solution ends"):
             list(skills.trajectories([problem, problem], Limits(), FAMILY))

@@ -252,6 +252,7 @@ BAD = [
     ),
     ("problems/tasks/maze/difficulty", [0.7], ["problems.tasks.maze.difficulty", "missing"]),
     ("canvas", {"smallest": 300, "largest": 200}, ["canvas", "300", "200", "above"]),
+    ("canvas", {"smallest": 113, "largest": 127}, ["113..127", "multiple of 28", "112 and 140"]),
     # unknown fields
     ("colour", "red", ["colour", "no such field"]),
     ("canvas/widest", 300, ["canvas.widest", "no such field"]),

@@ -64,8 +64,8 @@ EXTREME_PLANS = (
     "Boxes first: how large a coin is can be read from its box.",
 )
 EXTREME_CLOSINGS = (
-    "The boxes measure {sizes} px. Coin {right} is the {most}.",
-    "Going by the boxes ({sizes} px), the {most} one is coin {right}.",
+    "The boxes measure about {sizes} px. Coin {right} is the {most}.",
+    "Going by the boxes (about {sizes} px), the {most} one is coin {right}.",
 )
 RATIOS = (
     "How many times as wide is coin {wide} as coin {narrow}? Answer with two decimals.",
@@ -81,8 +81,8 @@ RATIO_LINES = (
     "The boxes fit. I draw the width of each coin as a line.",
 )
 RATIO_CLOSINGS = (
-    "Coin {wide} is {more} px wide and coin {narrow} {less} px: {more} / {less} = {ratio}.",
-    "The lines of coins {wide} and {narrow} are {more} px and {less} px long, a ratio of {ratio}.",
+    "Coin {wide} is about {more} px wide and coin {narrow} about {less} px: {more} / {less} = {ratio}.",
+    "The lines of coins {wide} and {narrow} are about {more} px and {less} px long: {ratio}.",
 )
 
 

@@ -88,12 +88,12 @@ LINES = (
     "The same places are found. I draw how far each one has moved.",
 )
 CLOSINGS = (
-    "From the first picture to the second the points move to the left: {moves}. What is nearer "
+    "From the first picture to the second the points move left, about so far: {moves}. What is nearer "
     "moves more, so point {right} is {most} the camera.",
-    "The lines show the shifts: {moves}. Near things shift more: {right} is {most} the camera.",
+    "The lines show the shifts, roughly: {moves}. Near things shift more: {right} is {most} the camera.",
 )
 RATIO_CLOSINGS = (
-    "Point {far} moves {less} px to the left, point {near} {more} px. With the offset that is "
+    "Point {far} moves about {less} px to the left, point {near} {more} px. With the offset that is "
     "{less_all} and {more_all} px, and twice the shift is half the distance: point {far} is "
     "{ratio} times as far away.",
 )
@@ -102,8 +102,8 @@ SINGLE_PLANS = (
     "Let me mark the points {letters} and compare what they lie on.",
 )
 SINGLE_CLOSINGS = (
-    "The points lie about {depths} away: {right} is {most} the camera.",
-    "I judge the distances to be {depths}, so point {right} is {most} the camera.",
+    "What point {right} lies on is {place} what the other points lie on: it is {most} the camera.",
+    "Of the places boxed, that of point {right} is {place} the others, so it is {most} the camera.",
 )
 
 
@@ -216,7 +216,7 @@ def _extreme(
         "letters": listed(list(marks)),
         "most": "nearest to" if nearest else "farthest from",
         "right": LETTERS[right],
-        "depths": listed([f"{depth(m.disparity):.1f} m ({n})" for n, m in marks.items()]),
+        "place": "in front of" if nearest else "behind",
         "moves": listed(
             [f"{line.label[-1]} by {_length(line)} px" for line in _lines(crop, marks)]
         ),

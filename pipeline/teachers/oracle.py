@@ -5,7 +5,7 @@ every filter downstream has real work. Everything is drawn from one stream a tra
 seed, problem and sample: the same version gives the same bytes, in any order of asking.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -18,6 +18,7 @@ from pipeline.types import (
     Box,
     Kind,
     Line,
+    Mark,
     Op,
     Point,
     Problem,
@@ -78,6 +79,16 @@ SEEN = (
     "The picture shows that {what}; I move {it}.",
     "Checking each mark: {what}. I adjust {it}.",
 )
+STRAY = (
+    "What I marked on something else does not count. ",
+    "One thing first: a mark that lies elsewhere is left out of account. ",
+)
+HEDGED = (
+    "Not every mark is where it should be, but I can tell the answer.",
+    "I leave the drawing as it is; the answer does not hang on the marks that are off.",
+)
+ORACLE = "1"  # part of what decides its trajectories: raise it when a sentence or a choice changes
+
 CHECKED = ("The marks are where they belong. ", "The drawing holds. ", "That looks right. ", "")
 DITHERED = "I am still not sure about {it}. I shift it a little and look again."
 RAMBLE = " Let me think about this once more, from the start, and consider everything again." * 30
@@ -176,9 +187,19 @@ def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script
     if hopeless or misled or rng.random() < rates.wrong_answer:
         said = Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
     else:
-        said = Answer(rng.choice(CHECKED) + problem.conclusion, problem.answer)
+        said = Answer(_closing(rng, problem, state.live), problem.answer)
     while True:  # again, where it was garbled and the model was told so
         yield said
+
+
+def _closing(rng: Random, problem: Problem, live: Sequence[Mark]) -> str:
+    """The last thought, which must not claim what the drawing does not bear out."""
+    gold = [op for step in problem.gold for op in step.ops]
+    drawn = [replace(mark.op, k=mark.base) for mark in live]
+    marked = (any(op.k == g.k and not _visibly_off(problem, g, op) for op in drawn) for g in gold)
+    if not all(marked):
+        return rng.choice(HEDGED)
+    return rng.choice(CHECKED if len(drawn) == len(gold) else STRAY) + problem.conclusion
 
 
 def _on_latest(state: State, thought: str, ops: list[Op]) -> Step:
@@ -263,28 +284,38 @@ def _correct(
         gold: _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
         for gold in wrong
     }
-    what = listed([_complaint(gold, tried) for gold, tried in wrong.items()][:3])
+    what = listed([_complaint(problem, gold, tried) for gold, tried in wrong.items()][:3])
     thought = rng.choice(SEEN).format(what=what, it="it" if len(wrong) == 1 else "them")
     still: dict[Op, Op | None] = {g: t for g, t in redrawn.items() if _visibly_off(problem, g, t)}
     return thought, list(redrawn.values()), still
 
 
-def _complaint(gold: Op, tried: Op | None) -> str:
+def _complaint(problem: Problem, gold: Op, tried: Op | None) -> str:
     """What is wrong with a mark, in words that its picture bears out."""
+    kind = "box" if isinstance(gold, Box) else "line"
+    where = f" in picture {gold.k}" if len(problem.images) > 1 else ""
+    mark = f'the {kind} "{gold.label}"{where}'
     if tried is None:
-        return f"{gold.label} has no mark yet"
+        return f"{mark} is missing"
     if type(tried) is not type(gold):
-        meant = "box" if isinstance(gold, Box) else "line"
-        return f"{gold.label} needs a {meant}"
-    if isinstance(gold, Box) and geometry.iou(gold.p, tried.p) == 0:
-        return f"the box for {gold.label} is on something else"
-    dx = sum(a.x - b.x for a, b in zip(gold.p, tried.p, strict=True)) / 2
-    dy = sum(a.y - b.y for a, b in zip(gold.p, tried.p, strict=True)) / 2
-    across, down = ("left", "right")[dx < 0], ("high", "low")[dy < 0]
-    way = f"far {across}" if abs(dx) >= abs(dy) else down
-    if isinstance(gold, Box) and max(abs(dx), abs(dy)) < 1.5:
-        way = "large" if geometry.area(tried.p) > geometry.area(gold.p) else "small"
-    return f"the {'box' if isinstance(gold, Box) else 'line'} for {gold.label} is too {way}"
+        return f"{mark} was drawn as a {'line' if kind == 'box' else 'box'}"
+    if kind == "box" and geometry.iou(gold.p, tried.p) == 0:
+        return f"{mark} is on something else"
+    return f"{mark} is too {_fault(gold, tried)}"
+
+
+def _fault(gold: Op, tried: Op) -> str:
+    """The largest of the errors of place and, for a box, of size, in a word."""
+    (x1, y1), (x2, y2) = gold.p
+    (a1, b1), (a2, b2) = tried.p
+    errors = {
+        ("far right", "far left"): (a1 + a2 - x1 - x2) / 2,
+        ("low", "high"): (b1 + b2 - y1 - y2) / 2,
+    }
+    if isinstance(gold, Box):
+        errors |= {("wide", "narrow"): a2 - a1 - x2 + x1, ("tall", "short"): b2 - b1 - y2 + y1}
+    (more, less), error = max(errors.items(), key=lambda item: abs(item[1]))
+    return more if error > 0 else less
 
 
 def _wrong_answer(rng: Random, problem: Problem) -> str:

@@ -81,13 +81,16 @@ def test_trying_a_version_prints_every_stage_and_draws_its_pictures(place: dict[
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("plan", "nope"), "no version 'nope': there are broken, elsewhere, tiny"),
+        (("plan", "nope"), "no version 'nope': there are broken, elsewhere, tight, tiny"),
         (("build", "../tiny"), "no version '../tiny'"),
         (("build", "broken"), "versions/broken.yaml: problems.splits.cold"),
         (("try", "elsewhere"), "no backend here runs it; there are oracle"),
         (("build", "elsewhere"), "no backend here runs it; there are oracle"),
         (("list",), "versions/broken.yaml: problems.splits.cold: 'many'"),
         (("prune", "--yes"), "versions/broken.yaml"),
+        (("status",), "versions/broken.yaml"),
+        (("try", "tight"), "raise max_turns"),
+        (("plan", "tight"), "raise max_turns"),
     ],
 )
 def test_what_a_user_can_mend_is_said_without_a_traceback(
@@ -97,6 +100,7 @@ def test_what_a_user_can_mend_is_said_without_a_traceback(
     add(place, "elsewhere", TINY.replace(
         "teacher: {policy: {kind: oracle}", "teacher: {policy: {kind: checkpoint, model: some/model}"
     ))  # fmt: skip
+    add(place, "tight", TINY.replace("max_context: 6144", "max_turns: 1, task_turns: {}"))
     done = drawloop(place, *words)
     assert done.returncode != 0
     assert said in done.stderr
@@ -116,6 +120,81 @@ def test_pruning_takes_what_no_version_leads_to_and_leaves_the_rest(place: dict[
     assert "Deleted 2 folders" in pruned
     gone = set(before) - set(parquet(place))
     assert {name.split("/")[0] for name in gone} == {"cold_set", "cold_export"}
+
+
+def test_damage_is_told_pruned_and_built_again(place: dict[str, str]) -> None:
+    assert drawloop(place, "build", "tiny").returncode == 0
+    before = parquet(place)
+    data = Path(place["DRAWLOOP_DATA"])
+    damaged_assets = ("cold_set", "rl_export", "problems")
+    cut, flipped, lost = (next(data.glob(f"{asset}/*/*.parquet")) for asset in damaged_assets)
+    cut.write_bytes(cut.read_bytes()[:-9])
+    flipped.write_bytes(flipped.read_bytes()[:-1] + b"?")
+    (lost.parent / "manifest.json").write_text("{")
+
+    def damaged(*words: str) -> set[str]:
+        told = json.loads(drawloop(place, "status", "tiny", "--json", *words).stdout)
+        return {line["asset"] for line in told if line["state"].startswith("damaged")}
+
+    assert damaged() == {"cold_set", "problems"}
+    assert damaged("--verify") == {"cold_set", "problems", "rl_export"}
+    flipped.write_bytes(b"")
+    assert "Deleted 3 folders" in drawloop(place, "prune", "--yes").stdout
+    assert drawloop(place, "build", "tiny").returncode == 0
+    assert parquet(place) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DRAWLOOP_DATA", "foo://bar"),
+        ("DRAWLOOP_DATA", "/proc/nowhere"),
+        ("DAGSTER_HOME", "/nowhere"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_said_in_a_line(
+    place: dict[str, str], name: str, value: str
+) -> None:
+    done = drawloop(
+        {**place, name: value}, *(("try", "tiny") if "DATA" in name else ("build", "tiny"))
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("drawloop: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_workers_end_when_their_parent_is_killed(place: dict[str, str]) -> None:
+    add(place, "tiny", TINY.replace("skills: 6", "skills: 4000"))
+    process = subprocess.Popen(
+        [BIN / "drawloop", "build", "tiny"],
+        env={**place, "DRAWLOOP_WORKERS": "2"}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    workers: list[int] = []
+    deadline = time.monotonic() + 60
+    while len(workers) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        workers = _spawned_by(process.pid)
+    process.kill()
+    process.wait()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "workers outlived their parent"
+        time.sleep(0.2)
+
+
+def _spawned_by(parent: int) -> list[int]:
+    """Worker processes among a process's children, by /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            about = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(about[1]) == parent and "spawn_main" in command:
+            found.append(int(entry.name))
+    return found
 
 
 def test_two_versions_built_at_once_are_what_each_is_alone(

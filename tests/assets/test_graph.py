@@ -1,5 +1,6 @@
 """The graph: what an asset's address depends on, what it holds, and what its checks find."""
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline import canvas, reward, rollout, rows
 from pipeline.images import read
 from pipeline.reward import Rules
 from pipeline.store import Store
+from pipeline.teachers.oracle import Rates
 from pipeline.types import Stop
 from pipeline.versions import Version, parse
 from tests.assets.conftest import TINY, build_all, digests
@@ -104,6 +106,31 @@ def test_the_same_version_gives_the_same_bytes_with_one_worker_and_with_two(
     assert one == two
 
 
+def test_an_export_says_what_its_texts_were_written_for_and_all_it_was_made_from(
+    tiny: Version, store: Store
+) -> None:
+    made = build_all(tiny, store)["reflective_export"]
+    row = next(made.rows("train"))
+    assert (row["family"], row["max_images"]) == ("qwen2.5-vl", 42)
+    assert row["max_turns"] == (20 if row["task"] == "maze" else 10)
+    lineage = made.manifest.facts["lineage"]
+    recipes = {recipe["asset"]: recipe for recipe in lineage.values()}
+    assert set(recipes) == {
+        "reflective_export", "reflective_set", "reflective_trajectories", "cold_model", "problems",
+    }  # fmt: skip
+    policy = recipes["reflective_trajectories"]["decided_by"]["stage"]["policy"]
+    assert policy["rates"]["slip"] == 0.4
+    assert policy["rates"]["notice"] == Rates().notice  # as left, not only what was set
+    assert recipes["reflective_set"]["decided_by"]["score"]["solved_at"] == 0.9
+
+
+def test_problems_that_are_fewer_than_asked_are_found(tiny: Version, store: Store) -> None:
+    built = build("problems", tiny, store)
+    assert checks.nothing_lost(built).passed
+    more = parse("tiny", TINY.replace("cold: 8", "cold: 9"))
+    assert not checks.nothing_lost(dataclasses.replace(built, version=more)).passed
+
+
 def test_what_is_built_is_found_and_not_built_again(
     tiny: Version, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,8 +159,6 @@ def test_the_manifest_says_how_an_asset_was_made(tiny: Version, store: Store) ->
 
 
 def test_a_lost_row_a_wrong_count_and_a_damaged_part_are_found(tiny: Version, store: Store) -> None:
-    import dataclasses
-
     built = build_all(tiny, store)["cold_set"]
     facts = {**built.manifest.facts, "yield": {"kept": 1, "wrong": 23}}
     lying = dataclasses.replace(built, manifest=dataclasses.replace(built.manifest, facts=facts))

@@ -1,0 +1,34 @@
+"""What is in the store of a version: every asset, complete or not, and what it holds."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from assets.build import find
+from assets.graph import NODES, address
+from assets.report import line
+from pipeline.store import Store, StoreError
+from pipeline.versions import Version
+
+
+def state(version: Version, store: Store, verify: bool) -> Iterator[dict[str, Any]]:
+    """One line an asset: ``state`` is complete, not built or damaged; ``path`` None unless complete.
+
+    Args:
+        verify: compares the hash of every part, where otherwise its size is enough.
+    """
+    for asset in NODES:
+        told: dict[str, Any] = {"version": version.name, "asset": asset, "path": None}
+        try:
+            built = find(asset, version, store)
+            look = store.damaged if verify else store.incomplete
+            wrong = look(asset, address(asset, version))
+        except StoreError as error:
+            yield {**told, "state": f"damaged: {error}"}
+            continue
+        if built is None:
+            yield {**told, "state": "not built"}
+        elif wrong:
+            yield {**told, "state": f"damaged ({', '.join(wrong)}): prune, then build again"}
+        else:
+            yield {**told, **asdict(line(built)), "state": "complete"}
