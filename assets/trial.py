@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pipeline import curate, figures, problems, teachers
+from pipeline import curate, figures, problems, skills, teachers
 from pipeline.images import png
 from pipeline.rollout import rollout
-from pipeline.types import Failure, Problem, Trajectory, Verdict
+from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
 from pipeline.versions import Stage, Version
 
 
@@ -17,8 +17,14 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
 
     Raises:
         NoBackend: if the version names a policy that cannot be run here.
+        GoldError: if the version's limits are too tight for a gold solution.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    yield "== gold solutions on skills problems"
+    for problem in _asked(version, "skills", count):
+        gold = skills.gold(problem, version.limits, version.wire)
+        (row,) = curate.grade([problem], [gold], version.rules, version.limits.repeats)
+        yield from _told(row, KEPT, "skills", folder)
     filters = version.filters
     stages: tuple[tuple[str, str, list[curate.Filter]], ...] = (
         ("teacher", "cold", curate.cold_filters(filters.cold.min_turns)),
@@ -28,7 +34,7 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
     for name, split, chosen in stages:
         stage: Stage = getattr(version, name)
         yield f"\n== {name} ({stage.policy.kind}) on {split} problems"
-        asked = [problems.make(order) for order in islice(problems.orders(version, split), count)]
+        asked = _asked(version, split, count)
         samples = stage.sampling.samples if split == "rl" else 1
         told, failures = asyncio.run(sampled(version, stage, asked, samples))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
@@ -41,6 +47,10 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
                 keep, reason, _ = curate.learnable(passed, samples)
                 solved = f"solved {passed.solved} of {passed.samples}"
                 yield f"   {passed.problem.id}: {solved}: {_said(keep, reason)}"
+
+
+def _asked(version: Version, split: str, count: int) -> list[Problem]:
+    return [problems.make(order) for order in islice(problems.orders(version, split), count)]
 
 
 def _told(row: curate.Graded, verdict: Verdict, split: str, folder: Path) -> Iterator[str]:

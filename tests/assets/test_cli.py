@@ -74,7 +74,7 @@ def test_trying_a_version_prints_every_stage_and_draws_its_pictures(place: dict[
     for stage in ("teacher", "cold_model", "reflective_model"):
         assert f"== {stage} (oracle)" in done.stdout
     pictures = list((Path(place["DRAWLOOP_DATA"]) / "try" / "tiny").glob("*.png"))
-    assert len(pictures) == 6
+    assert len(pictures) == 8
     assert all(str(picture) in done.stdout for picture in pictures)
 
 
