@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from pipeline import canvas
 from pipeline.images import encode
@@ -23,6 +24,10 @@ from pipeline.types import (
     Trajectory,
     Turn,
 )
+
+# The same examples every time, however slow the machine is just now.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 PIXELS = FAMILIES["qwen2.5-vl"]
 

@@ -140,9 +140,9 @@ def test_a_turn_full_of_ops_is_checked_in_no_time() -> None:
 
     for label in ("\ufdfa" * 180, "a"):
         ops = tuple(box(n, 3 * t, n + 30, 3 * t + 30, label) for t in range(8) for n in range(8))
-        start = time.perf_counter()
+        start = time.process_time()
         assert isinstance(run(plain_problem(), [Step("I look.", ops)]), State)
-        assert time.perf_counter() - start < 0.2  # rendering the state to count it included
+        assert time.process_time() - start < 0.2  # rendering the state to count it included
 
 
 def test_a_context_that_is_full_ends_it() -> None:
