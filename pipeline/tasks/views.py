@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 
 from pipeline.images import Pixels, encode
 from pipeline.tasks import Wording
+from pipeline.tasks import views_phrases as phrases
 from pipeline.tasks.phrasing import LETTERS, lettered, listed, plural, say
 from pipeline.tasks.shapes import COLOURS
 from pipeline.tasks.solids import (
@@ -37,130 +38,6 @@ from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene,
 ATTEMPTS = 4000  # the rarest question fits one scene in 60; most tries end before anything is drawn
 LEAST_VISIBLE = 0.5  # of each solid in each picture, what tags hide included
 SMOOTH_BELOW = 300_000  # px; larger pictures get one sample a pixel instead of four
-
-FOUND = (  # shared by all questions that begin with one tagged object
-    "In picture {t}, tag {tag} is on the {what}. I box it as {name}{too}.",
-    "Tag {tag} of picture {t} belongs to the {what}: that is {name}. I mark it{too}.",
-    "First the tag: in picture {t}, {tag} marks the {what}. A box goes around {name}{too}.",
-)
-SAME = (
-    "The {views} pictures show one scene from different cameras. An object in picture 1 is tagged "
-    "1. Which tag does the same object have in picture {k}?",
-    "Picture 1 marks an object with tag 1. Picture {k} shows the same scene from another side. "
-    "Which of the tags A to D is on that object there?",
-    "One scene, {views} cameras. Find the object tagged 1 in picture 1 again in picture {k}. Which "
-    "letter does it have?",
-    "Which of the objects A, B, C and D in picture {k} is the one that is tagged 1 in picture 1? "
-    "All pictures show the same scene.",
-    "The camera moved around the scene between picture 1 and picture {k}. With which letter is "
-    "object 1 of picture 1 tagged there?",
-)
-SAME_AGAIN = (
-    "Now I look for the {what} in picture {k} and box it{too}.",
-    "Picture {k} shows the scene from another side. I mark the {what} there{too}.",
-    "The same {what} must be in picture {k}: I box what I find{too}.",
-)
-SAME_END = (
-    "In picture {k} the {what} is the object with tag {letter}, so that is object 1.",
-    "The object boxed in picture {k} is again the {what}, and its tag there is {letter}.",
-    "Only one object is the {what}. In picture {k} it has tag {letter}.",
-)
-DIFFERENT = (
-    "The {views} pictures show one scene from different cameras. In each picture one object has "
-    "the tag X. How many different objects are tagged in all?",
-    "Every picture of this scene tags one object with X, and it may be the same one again. How "
-    "many different objects have a tag?",
-    "One scene, {views} cameras, one tag X in each picture. On how many different objects are the "
-    "tags?",
-    "Compare the objects tagged X in the {views} pictures of this scene. How many different ones "
-    "are there?",
-    "Between the pictures the camera moves, and the tag X may move too. Count the different "
-    "objects that it marks in the {views} pictures.",
-)
-DIFFERENT_AGAIN = (
-    "The other pictures tag: {where}. I box each, under the same name where it is the same object.",
-    "Next the remaining pictures, {where}. A box gets a new name where the object is a new one.",
-)
-DIFFERENT_END = (
-    "The boxes read {where}: {count} different {objects}.",
-    "Going by the boxes, it is {where}. That makes {count} different {objects}.",
-    "I have marked {where}, so the tags are on {count} different {objects}.",
-)
-NEAREST = (
-    "The {views} pictures show one scene from different cameras. Which of the objects tagged in "
-    "picture {t} is {end} the camera of picture {k}?",
-    "Tags A to D are in picture {t}. Which of these objects is {end} the camera that took picture "
-    "{k}?",
-    "One scene, {views} cameras. Of the objects A, B, C and D of picture {t}, which one is {end} "
-    "the camera of picture {k}?",
-    "Look at the scene from where picture {k} was taken. Which of the objects that picture {t} "
-    "tags A to D is {end} that camera?",
-    "Camera {k} took picture {k}. Which object is {end} it: A, B, C or D, as tagged in picture "
-    "{t}?",
-)
-NEAREST_FIND = (
-    "In picture {t}, {listing}. I box all four.",
-    "First I need to know what is tagged in picture {t}: {listing}.",
-)
-NEAREST_MARK = (
-    "In picture {k} I box the four objects and draw a line from the camera's side to the one {end} "
-    "it.",
-    "Picture {k} tells the distances to its camera. I mark all four and, with a line from the "
-    "bottom of the picture, the one {end} the camera.",
-)
-NEAREST_END = (
-    "The line of picture {k} ends at object {letter}. It is {end} the camera; next comes object "
-    "{next}.",
-    "On the floor of picture {k}, object {letter} is {end} the camera and object {next} second.",
-    "Of the four boxes in picture {k}, the one of object {letter} is {end} the camera, before "
-    "object {next}.",
-)
-NEARER = (
-    "The {views} pictures show one scene from different cameras. How many objects are nearer to "
-    "the camera of picture {k} than the object tagged 1 in picture {t}?",
-    "Picture {t} tags an object with 1. How many other objects are nearer to the camera of picture "
-    "{k} than that one?",
-    "Count the objects that are nearer to the camera of picture {k} than object 1 is. Object 1 is "
-    "tagged in picture {t}.",
-    "Look from the camera of picture {k}: how many objects of the scene are less far away than the "
-    "one with tag 1 in picture {t}?",
-    "One scene, {views} cameras. What is the number of objects whose distance to the camera of "
-    "picture {k} is smaller than that of the object tagged 1 in picture {t}?",
-)
-NEARER_MARK = (
-    "In picture {k} I box object 1 and whatever is nearer to the camera than it.",
-    "Picture {k} counts: a box for object 1, and one for each object that is nearer to the camera.",
-)
-NEARER_END = (
-    "Nearer to the camera of picture {k} than object 1: {nearer}. The number is {count}.",
-    "Besides object 1, picture {k} has these boxes: {nearer}. So {count} are nearer.",
-    "What I boxed in picture {k} as nearer than object 1: {nearer}. I count {count}.",
-)
-HOLDS = (
-    "The {views} pictures show one scene from different cameras. In how many of the pictures is "
-    "object 1 {relation} object 2? The tags are in {tagged}.",
-    "Objects 1 and 2 are tagged in {tagged}. In how many of the {views} pictures is object 1 "
-    "{relation} object 2?",
-    "Count the pictures in which object 1 is {relation} object 2. See the tags in {tagged}; the "
-    "{views} pictures show the same scene.",
-    "One scene, {views} cameras, two objects tagged in {tagged}. How many of the pictures show "
-    "object 1 {relation} object 2?",
-    "Go through the {views} pictures of this scene. How often is object 1 {relation} object 2? "
-    "The tags 1 and 2 are in {tagged}.",
-)
-HOLDS_FIRST = (
-    "Object 1 is the {one}, object 2 the {two}. I box both in picture 1 and join them by a line.",
-    "In picture 1, tag 1 is on the {one} and tag 2 on the {two}. I mark them, and a line between.",
-)
-HOLDS_AGAIN = (
-    "I find the same two in {others} and mark them in the same way.",
-    "The same boxes and lines in {others} let me compare the pictures one by one.",
-)
-HOLDS_END = (
-    "Following the lines, object 1 is {relation} object 2 in {where}: {count} of {views}.",
-    "The boxes show object 1 {relation} object 2 in {where}. That is {count} of the {views}.",
-    "Object 1 is {relation} object 2 in {where}, so the number is {count}.",
-)
 
 
 class Clue(NamedTuple):
@@ -439,12 +316,12 @@ def _same(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
     facts = {"views": len(stage.cameras), "k": view + 1, "letter": LETTERS[wanted]}
     facts |= {"t": 1, "tag": 1, "name": "object 1", "what": clue.text, "too": clue.too}
     return Plan(
-        question=task.say(rng, SAME, **facts),
+        question=task.say(rng, phrases.SAME, **facts),
         steps=(
-            (task.say(rng, FOUND, **facts), _found(0, target, clue)),
-            (task.say(rng, SAME_AGAIN, **facts), _found(view, target, clue)),
+            (task.say(rng, phrases.FOUND, **facts), _found(0, target, clue)),
+            (task.say(rng, phrases.SAME_AGAIN, **facts), _found(view, target, clue)),
         ),
-        conclusion=task.say(rng, SAME_END, **facts),
+        conclusion=task.say(rng, phrases.SAME_END, **facts),
         tags=((0, target, "1"), *((view, n, LETTERS[i]) for i, n in enumerate(four))),
         names={target: "object 1"},
     )
@@ -467,15 +344,15 @@ def _different(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | No
     facts = {"count": wanted, "objects": plural("object", wanted), "where": listed(held)}
     marks = [_found(v, tagged[v], clues[v]) for v in views]
     return Plan(
-        question=task.say(rng, DIFFERENT, views=len(views)),
+        question=task.say(rng, phrases.DIFFERENT, views=len(views)),
         steps=(
-            (task.say(rng, FOUND, **first), marks[0]),
+            (task.say(rng, phrases.FOUND, **first), marks[0]),
             (
-                task.say(rng, DIFFERENT_AGAIN, where=listed(there)),
+                task.say(rng, phrases.DIFFERENT_AGAIN, where=listed(there)),
                 list(chain.from_iterable(marks[1:])),
             ),
         ),
-        conclusion=task.say(rng, DIFFERENT_END, **facts),
+        conclusion=task.say(rng, phrases.DIFFERENT_END, **facts),
         tags=tuple((v, tagged[v], "X") for v in views),
         names=names,
     )
@@ -496,17 +373,17 @@ def _nearest(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None
     facts: dict[str, object] = {"views": len(stage.cameras), "t": shown + 1, "k": view + 1}
     facts |= {"end": "farthest from" if far else "nearest to"}
     marks: Marks = [*(Around(view, n) for n in four), Along(view, None, best)]
-    steps = [(task.say(rng, NEAREST_MARK, **facts), marks)]
+    steps = [(task.say(rng, phrases.NEAREST_MARK, **facts), marks)]
     if shown != view:
         clues = [clue for n in four if (clue := stage.clue(n, task.margin))]
         if len(clues) < len(four):
             return None
         listing = listed([f"{LETTERS[i]} is the {clue.text}" for i, clue in enumerate(clues)])
-        find = task.say(rng, NEAREST_FIND, listing=listing, **facts)
+        find = task.say(rng, phrases.NEAREST_FIND, listing=listing, **facts)
         steps.insert(0, (find, [Around(shown, n) for n in four]))
-    end = task.say(rng, NEAREST_END, letter=letters[best], next=letters[second], **facts)
+    end = task.say(rng, phrases.NEAREST_END, letter=letters[best], next=letters[second], **facts)
     return Plan(
-        question=task.say(rng, NEAREST, **facts),
+        question=task.say(rng, phrases.NEAREST, **facts),
         steps=tuple(steps),
         conclusion=end,
         tags=tuple((shown, n, letter) for n, letter in letters.items()),
@@ -526,18 +403,18 @@ def _nearer(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
     facts: dict[str, object] = {"views": len(stage.cameras), "t": shown + 1, "k": view + 1}
     facts |= {"count": wanted, "nearer": listed([names[n] for n in nearer] or ["none"])}
     steps: list[tuple[str, Marks]] = [
-        (task.say(rng, NEARER_MARK, **facts), [Around(view, n) for n in (target, *nearer)])
+        (task.say(rng, phrases.NEARER_MARK, **facts), [Around(view, n) for n in (target, *nearer)])
     ]
     if shown != view:
         clue = stage.clue(target, task.margin)
         if clue is None:
             return None
         found = {"t": shown + 1, "tag": 1, "name": "object 1", "what": clue.text, "too": clue.too}
-        steps.insert(0, (task.say(rng, FOUND, **found), _found(shown, target, clue)))
+        steps.insert(0, (task.say(rng, phrases.FOUND, **found), _found(shown, target, clue)))
     return Plan(
-        question=task.say(rng, NEARER, **facts),
+        question=task.say(rng, phrases.NEARER, **facts),
         steps=tuple(steps),
-        conclusion=task.say(rng, NEARER_END, **facts),
+        conclusion=task.say(rng, phrases.NEARER_END, **facts),
         tags=((shown, target, "1"),),
         names={target: "object 1"},
     )
@@ -558,13 +435,13 @@ def _holds(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
     facts: dict[str, object] = {"views": len(views), "count": wanted, "where": _pictures(held)}
     facts |= {"relation": "nearer to the camera than" if near else "to the left of"}
     facts |= {"tagged": "picture 1" if len(shown) == 1 else "all pictures"}
-    start = task.say(rng, HOLDS_FIRST, one=first.text, two=second.text)
+    start = task.say(rng, phrases.HOLDS_FIRST, one=first.text, two=second.text)
     marks: list[Marks] = [[Around(v, one), Around(v, two), Along(v, one, two)] for v in views]
-    again = task.say(rng, HOLDS_AGAIN, others=_pictures(views[1:]))
+    again = task.say(rng, phrases.HOLDS_AGAIN, others=_pictures(views[1:]))
     return Plan(
-        question=task.say(rng, HOLDS, **facts),
+        question=task.say(rng, phrases.HOLDS, **facts),
         steps=((start, marks[0]), (again, list(chain.from_iterable(marks[1:])))),
-        conclusion=task.say(rng, HOLDS_END, **facts),
+        conclusion=task.say(rng, phrases.HOLDS_END, **facts),
         tags=tuple((v, n, text) for v in shown for n, text in ((one, "1"), (two, "2"))),
         names={one: "object 1", two: "object 2"},
     )

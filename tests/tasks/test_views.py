@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import canvas, geometry
 from pipeline.images import decode
-from pipeline.tasks import views
+from pipeline.tasks import views, views_phrases
 from pipeline.tasks.shapes import COLOURS
 from pipeline.tasks.solids import Camera, Solid, cast
 from pipeline.tasks.views import Views
@@ -299,7 +299,13 @@ def test_the_key_alone_decides_the_problem() -> None:
 
 
 def test_wordings_vary_and_plain_takes_the_first() -> None:
-    for questions in (views.SAME, views.DIFFERENT, views.NEAREST, views.NEARER, views.HOLDS):
+    for questions in (
+        views_phrases.SAME,
+        views_phrases.DIFFERENT,
+        views_phrases.NEAREST,
+        views_phrases.NEARER,
+        views_phrases.HOLDS,
+    ):
         assert len(set(questions)) >= 5
     varied = Views(width=112, height=112, difficulty=0.0, wording="varied")
     openings = {varied.sample(Random(f"words/{n}")).question[:12] for n in range(20)}
