@@ -184,8 +184,13 @@ def identity(problem: Problem, view: View) -> str:
 
 def picture(problem: Problem, view: View) -> Image:
     """The picture of a view, encoded: an input as it is, an observation drawn now."""
-    base = problem.images[view.base - 1]
-    return base if not view.marks else encode(draw(decode(base), view.marks))
+    return encode(pixels(problem, view)) if view.marks else problem.images[view.base - 1]
+
+
+def pixels(problem: Problem, view: View) -> Pixels:
+    """The pixels (h, w, 3) of a view, drawn now."""
+    base = decode(problem.images[view.base - 1])
+    return draw(base, view.marks) if view.marks else base
 
 
 def draw(pixels: Pixels, marks: Sequence[Mark]) -> Pixels:

@@ -1,14 +1,186 @@
-"""How long a state is for a model: pictures exactly, text by estimate where ids are not known."""
+"""State → ids, by appending: shared by every sampler and by the trainers, so they cannot drift.
 
+Guarantees: what a state is written as begins with what the state one turn earlier was; a model's
+own tokens stay those that it sampled; text that names a special token is text. Token layout is
+ChatML, as the Qwen2.5-VL and Qwen3-VL families have it.
+Does not: touch pixels (`pixels` does), or shorten anything: what does not fit is refused.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
+from typing import Any
 
-from pipeline.protocol import Family, Picture, render
-from pipeline.types import Size, State
+from pipeline.protocol import Family, Message, Picture, render
+from pipeline.types import Size, State, Turn
 
 BYTES_PER_TOKEN = (
     3.0  # of English and JSON in UTF-8; the tokenizers of the Qwen family give 2.5 to 4.5
 )
 FRAME = 6  # tokens around a message and around a picture
+FRAGMENTS = 8192  # prompt texts whose ids are kept: they come again and again
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What of a tokenizer it takes to write a state: text → ids, and the ids that frame it."""
+
+    write: Callable[[str], tuple[int, ...]]  # the name of a special token is plain text to it
+    start: int  # <|im_start|>
+    end: int  # <|im_end|>, the end of a turn: a model token when a model wrote it
+    picture_start: int
+    picture: int  # once for each merged patch
+    picture_end: int
+    pad: int
+    vision: tuple[int, ...]  # ids that stand for pictures: no model may sample one
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A state as ids."""
+
+    ids: tuple[int, ...]
+    pictures: tuple[int, ...]  # the index k of each picture, in the order in which they stand
+    spans: tuple[tuple[int, int], ...]  # [first, last) of each turn that the model wrote
+
+
+def vocabulary(processor: Any) -> Vocabulary:
+    """Of a processor of the Qwen2.5-VL or Qwen3-VL family.
+
+    Raises:
+        ValueError: if its tokenizer lacks one of the special tokens.
+    """
+    tokenizer = processor.tokenizer
+
+    def special(name: str) -> int:
+        found = tokenizer.get_vocab().get(name)
+        if found is None:
+            raise ValueError(f"the tokenizer has no {name}: it is not of the Qwen-VL families")
+        return int(found)
+
+    @lru_cache(maxsize=FRAGMENTS)
+    def write(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+    names = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
+    picture_start, picture, picture_end, video = map(special, names)
+    return Vocabulary(
+        write=write,
+        start=special("<|im_start|>"),
+        end=special("<|im_end|>"),
+        picture_start=picture_start,
+        picture=picture,
+        picture_end=picture_end,
+        pad=int(tokenizer.pad_token_id),
+        vision=(picture_start, picture, picture_end, video),
+    )
+
+
+def prompt(
+    state: State, words: Vocabulary, family: Family, max_turns: int, *, sampled: bool
+) -> Written:
+    """All that a model is shown before its next turn, up to where that turn begins.
+
+    Args:
+        sampled: keeps the ids that each turn was sampled as; else its text is written anew.
+    """
+    return _joined(_messages(state, words, family, max_turns, sampled), words, next_turn=True)
+
+
+def told(
+    state: State, words: Vocabulary, family: Family, max_turns: int, *, sampled: bool
+) -> Written:
+    """A whole trajectory, up to the end of the last turn that the model wrote; as `prompt`."""
+    return _joined(_messages(state, words, family, max_turns, sampled), words, next_turn=False)
+
+
+def turn_ids(turn: Turn, words: Vocabulary, *, sampled: bool) -> tuple[int, ...]:
+    """A model's own tokens for a turn, its end included.
+
+    A turn that was sampled and has no end was cut off by its limit.
+
+    Raises:
+        ValueError: if ``sampled`` ids are wanted and the turn has none.
+    """
+    if not sampled:
+        return (*words.write(turn.text), words.end)
+    if turn.ids is None:
+        raise ValueError("a turn without the ids it was sampled as")
+    return turn.ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One message as ids, without what joins it to the next."""
+
+    ids: tuple[int, ...]
+    pictures: tuple[int, ...] = ()
+    own: tuple[int, int] | None = None  # what of it the model wrote
+
+
+def _messages(
+    state: State, words: Vocabulary, family: Family, max_turns: int, sampled: bool
+) -> Iterator[_Piece]:
+    turns = iter(state.turns)
+    for message in render(state, family, max_turns):
+        if message.role == "assistant":
+            head = (words.start, *words.write("assistant\n"))
+            own = turn_ids(next(turns), words, sampled=sampled)
+            closing = () if own[-1:] == (words.end,) else (words.end,)
+            yield _Piece((*head, *own, *closing), own=(len(head), len(head) + len(own)))
+        else:
+            yield _shown(message, state, words, family)
+
+
+def _shown(message: Message, state: State, words: Vocabulary, family: Family) -> _Piece:
+    """A message to the model. Texts that touch are written as one, as a chat template would."""
+    ids, pictures, text = [words.start], [], f"{message.role}\n"
+    for part in message.parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        base = state.problem.images[state.views[part.k - 1].base - 1]
+        slots = of_picture(base.size, family) - 2
+        ids += words.write(text)
+        ids += [words.picture_start, *[words.picture] * slots, words.picture_end]
+        pictures.append(part.k)
+        text = ""
+    return _Piece((*ids, *words.write(text), words.end), tuple(pictures))
+
+
+def _joined(pieces: Iterator[_Piece], words: Vocabulary, *, next_turn: bool) -> Written:
+    ids: list[int] = []
+    pictures: list[int] = []
+    spans: list[tuple[int, int]] = []
+    through = (0, 0)  # how many ids and pictures there are up to the end of the model's last turn
+    for piece in pieces:
+        if ids:
+            ids += words.write("\n")
+        at = len(ids)
+        ids += piece.ids
+        pictures += piece.pictures
+        if piece.own is not None:
+            spans.append((at + piece.own[0], at + piece.own[1]))
+            through = (spans[-1][1], len(pictures))
+    if next_turn:
+        ids += [*words.write("\n"), words.start, *words.write("assistant\n")]
+        through = (len(ids), len(pictures))
+    return Written(tuple(ids[: through[0]]), tuple(pictures[: through[1]]), tuple(spans))
+
+
+# Lengths -----------------------------------------------------------------------------------------
+
+Count = Callable[[State, Family, int], int]  # tokens of a state for a number of turns
+
+
+def counter(words: Vocabulary) -> Count:
+    """The exact length of a state for a model whose turns keep the ids that were sampled."""
+
+    def count(state: State, family: Family, max_turns: int) -> int:
+        return len(told(state, words, family, max_turns, sampled=True).ids)
+
+    return count
 
 
 def of_picture(size: Size, family: Family) -> int:

@@ -1,0 +1,136 @@
+"""Checkpoints to resume from, and the finished model: each appears whole or not at all.
+
+A checkpoint is a folder ``checkpoints/<step>``, written beside its place and moved into it; its
+``state.json`` lists what it holds. Weights are read as tensors only: nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.model import save
+
+KEPT = 2  # checkpoints: the newest, and the one before should the newest be damaged
+TENSORS, STATE, DONE, CONFIG = "tensors.pt", "state.json", "done.json", "config.json"
+
+
+class TrainingError(Exception):
+    """A run that cannot go on; the message names the file or step and the remedy."""
+
+
+def claim(out: Path, config: Any) -> bool:
+    """Takes a folder for a run: True if the run is finished already.
+
+    Raises:
+        TrainingError: if it belongs to a run of another configuration.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = json.loads(json.dumps(asdict(config)))
+    path = out / CONFIG
+    if path.exists():
+        found = json.loads(path.read_text())
+        if differing := sorted(k for k in wanted | found if wanted.get(k) != found.get(k)):
+            raise TrainingError(
+                f"{out} holds a run with another {', '.join(differing)}: name another folder, or "
+                f"delete it"
+            )
+    else:
+        _write(path, json.dumps(wanted, indent=1).encode())
+    return (out / DONE).exists()
+
+
+def write(out: Path, step: int, tensors: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Keeps the state of a run after a step; the oldest goes when the new one is in place.
+
+    Raises:
+        TrainingError: if it cannot be written, as on a full disk; older ones stay.
+    """
+    folder = out / "checkpoints"
+    desk = folder / f"tmp-{os.getpid()}"
+    try:
+        shutil.rmtree(desk, ignore_errors=True)
+        desk.mkdir(parents=True)
+        torch.save(dict(tensors), desk / TENSORS)
+        size = (desk / TENSORS).stat().st_size
+        _write(desk / STATE, json.dumps({**facts, "step": step, "bytes": size}).encode())
+        desk.replace(folder / f"{step:06d}")
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        shutil.rmtree(desk, ignore_errors=True)
+        last = steps(out)
+        raise TrainingError(
+            f"no checkpoint could be written to {folder}: {error}. Make room and start again: "
+            + (f"the run goes on from step {last[-1]}" if last else "it begins anew")
+        ) from error
+    for old in steps(out)[:-KEPT]:
+        shutil.rmtree(folder / f"{old:06d}")
+
+
+def steps(out: Path) -> list[int]:
+    """The steps of the checkpoints that are there."""
+    found = (out / "checkpoints").glob("[0-9]*")
+    return sorted(int(path.name) for path in found if path.name.isdigit())
+
+
+def newest(out: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """(tensors, facts) of the newest checkpoint that is whole; damaged ones are named and passed over.
+
+    Raises:
+        TrainingError: if there are checkpoints, and all are damaged.
+    """
+    damaged = []
+    for step in reversed(steps(out)):
+        folder = out / "checkpoints" / f"{step:06d}"
+        try:
+            facts = json.loads((folder / STATE).read_text())
+            if (folder / TENSORS).stat().st_size != facts["bytes"]:
+                raise ValueError("it is cut off")
+            tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            damaged.append(f"{folder}: {error}")
+            print(f"checkpoint {folder} is damaged ({error}): the one before is taken", flush=True)
+            continue
+        return tensors, facts
+    if damaged:
+        raise TrainingError(f"no checkpoint is whole ({'; '.join(damaged)}): delete {out}")
+    return None
+
+
+def finish(out: Path, model: Any, processor: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The finished model under ``model/``, and what there is to say of it, written last."""
+    desk = out / f"model-{os.getpid()}"
+    try:
+        shutil.rmtree(desk, ignore_errors=True)
+        save(model, processor, desk)
+        shutil.rmtree(out / "model", ignore_errors=True)
+        desk.replace(out / "model")
+        told = {**facts, "weights_sha256": weights_sha256(out / "model")}
+        _write(out / DONE, json.dumps(told, indent=1).encode())
+    except OSError as error:
+        shutil.rmtree(desk, ignore_errors=True)
+        raise TrainingError(
+            f"the model could not be written to {out}: {error}. Make room and start again: the run "
+            f"goes on from its last checkpoint"
+        ) from error
+    return told
+
+
+def weights_sha256(folder: Path) -> str:
+    """A hash of a checkpoint's weight files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The file appears whole."""
+    desk = path.with_name(f"{path.name}.{os.getpid()}")
+    desk.write_bytes(content)
+    desk.replace(path)

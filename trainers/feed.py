@@ -1,0 +1,195 @@
+"""Exported parquet → batches of trajectories, shuffled, of like length, the same on every run.
+
+Guarantees: every row that fits is given once an epoch; the order is a pure function of seed, epoch
+and data, so that a resumed run continues it; memory holds a window of row groups, however many rows
+there are; a row that does not fit is named with its length.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import rows, tokens
+from pipeline.protocol import FAMILIES, Family
+from pipeline.rollout import retrace
+from pipeline.store import MANIFEST, Store, StoreError
+from pipeline.tokens import Vocabulary
+from pipeline.types import State
+
+TABLE = "train"
+WINDOW = 16  # row groups that are shuffled together, and stay in memory: 0.5 GB at most
+LIKE = 16  # batches' worth of rows that are sorted by length together
+FACTS = [*rows.FACTS.names, "family", "max_turns"]
+
+
+class Ref(NamedTuple):
+    """Where a row lies, and how many tokens it has."""
+
+    part: int
+    group: int
+    row: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that is not trained on."""
+
+    id: str
+    length: int
+
+
+class WrongData(ValueError):
+    """A set that cannot be trained on; the message names it and the remedy."""
+
+
+def parts_of(folder: str) -> list[str]:
+    """The parquet parts of an export, by its folder (``…/cold_export/<address>``).
+
+    Raises:
+        WrongData: if it is not there, of another schema version, or has no rows.
+    """
+    path = Path(folder).absolute()
+    try:
+        manifest = Store.at(path.parent.parent).manifest(path.parent.name, path.name)
+    except StoreError as error:
+        raise WrongData(str(error)) from None
+    if manifest is None:
+        raise WrongData(f"{path} has no {MANIFEST}: name the folder of a finished export")
+    if not manifest.tables.get(TABLE):
+        raise WrongData(
+            f"{path} has no rows to train on: loosen the filters of its version or ask for more samples"
+        )
+    return sorted(str(path / name) for name in manifest.parts if name.startswith(f"{TABLE}-"))
+
+
+class Feed:
+    """The rows of some exports.
+
+    ``refs`` are those that are trained on, ``held`` those held out to validate on (whole problems,
+    chosen by a hash of their id), ``refused`` those that are longer than ``max_tokens``.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[str],
+        words: Vocabulary,
+        family: str,
+        max_tokens: int,
+        validation_share: float = 0.0,
+    ) -> None:
+        self._parts = [_open(path) for folder in folders for path in parts_of(folder)]
+        self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self.family: Family = FAMILIES[family]
+        self.refs: list[Ref] = []
+        self.held: list[Ref] = []
+        self.refused: list[Refusal] = []
+        for ref, row in self._index(words, family):
+            if ref.length > max_tokens:
+                self.refused.append(Refusal(row["id"], ref.length))
+            elif _share(row["problem_id"]) < validation_share:
+                self.held.append(ref)
+            else:
+                self.refs.append(ref)
+        if not self.refs:
+            longest = max((refusal.length for refusal in self.refused), default=0)
+            raise WrongData(
+                f"no row of {', '.join(folders)} is left to train on: {len(self.refused)} are longer "
+                f"than {max_tokens} tokens (up to {longest}), {len(self.held)} are held out"
+            )
+
+    def _index(self, words: Vocabulary, family: str) -> Iterator[tuple[Ref, dict[str, Any]]]:
+        """Every row with its length; pictures are not read."""
+        columns = [*rows.TRAJECTORY.names, *FACTS]
+        for p, part in enumerate(self._parts):
+            for g in range(part.num_row_groups):
+                table = part.read_row_group(g, columns=columns)
+                for n, row in enumerate(table.to_pylist()):
+                    if row["family"] != family:
+                        raise WrongData(
+                            f"{row['id']} was written for {row['family']}, the model is of {family}: "
+                            f"build the set for the model's own family"
+                        )
+                    state, max_turns = _state(row)
+                    written = tokens.told(state, words, self.family, max_turns, sampled=False)
+                    yield Ref(p, g, n, len(written.ids)), row
+
+    def epoch(self, number: int, seed: int, batch: int) -> list[list[Ref]]:
+        """The batches of an epoch: rows of like length together; the last may be smaller."""
+        rng = Random(f"{seed}/epoch/{number}")
+        by_group: dict[tuple[int, int], list[Ref]] = {}
+        for ref in self.refs:
+            by_group.setdefault((ref.part, ref.group), []).append(ref)
+        groups = list(by_group.values())
+        rng.shuffle(groups)
+        batches: list[list[Ref]] = []
+        left: list[Ref] = []
+        for start in range(0, len(groups), WINDOW):
+            window = [ref for group in groups[start : start + WINDOW] for ref in group]
+            rng.shuffle(window)
+            window = left + window
+            whole = len(window) // batch * batch
+            batches += _alike(window[:whole], batch, rng)
+            left = window[whole:]
+        return [*batches, left] if left else batches
+
+    def read(self, refs: Sequence[Ref]) -> list[tuple[State, int]]:
+        """(state with pictures, turns it might have had) of each row, in the order asked."""
+        return [_state(self._group(ref).slice(ref.row, 1).to_pylist()[0]) for ref in refs]
+
+    def _group(self, ref: Ref) -> pa.Table:
+        key = (ref.part, ref.group)
+        if key not in self._groups:
+            self._groups[key] = self._parts[ref.part].read_row_group(ref.group)
+            while len(self._groups) > 2 * WINDOW:  # rows left over from the window before, too
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return self._groups[key]
+
+
+def _alike(window: list[Ref], batch: int, rng: Random) -> list[list[Ref]]:
+    """Batches of like length, in random order; what is sorted together is a random sample."""
+    batches = []
+    for start in range(0, len(window), LIKE * batch):
+        near = sorted(window[start : start + LIKE * batch], key=lambda ref: ref.length)
+        batches += [near[n : n + batch] for n in range(0, len(near), batch)]
+    rng.shuffle(batches)
+    return batches
+
+
+def _open(path: str) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise WrongData(f"{path}: {error}; delete its folder and build it again") from None
+    if missing := [name for name in FACTS if name not in file.schema_arrow.names]:
+        raise WrongData(f"{path} has no column {missing[0]!r}: it is no export of trajectories")
+    return file
+
+
+def _state(row: dict[str, Any]) -> tuple[State, int]:
+    return retrace(rows.problem(row), rows.trajectory(row)), row["max_turns"]
+
+
+def trajectories(folder: str) -> Iterator[tuple[State, str, int]]:
+    """(state without pictures, family, turns it might have had) of every row of an export."""
+    for path in parts_of(folder):
+        part = _open(path)
+        for group in range(part.num_row_groups):
+            table = part.read_row_group(group, columns=[*rows.TRAJECTORY.names, *FACTS])
+            for row in table.to_pylist():
+                state, max_turns = _state(row)
+                yield state, row["family"], max_turns
+
+
+def _share(problem_id: str) -> float:
+    """A number from 0 to 1 that a problem keeps for ever."""
+    digest = hashlib.blake2b(problem_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -1,0 +1,106 @@
+"""Checkpoints as the trainers see them: load one, say which weights are trained, score, save whole."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import pixels
+from trainers.losses import token_logprobs
+
+
+def load(model: str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Any:
+    """A model of the families, by path or name, in evaluation mode.
+
+    Raises:
+        OSError: if there is no whole checkpoint.
+    """
+    pixels.declare_vision_operators()
+    from transformers import AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText.from_pretrained(model, revision=revision, dtype=dtype).eval()
+
+
+def save(model: Any, processor: Any, folder: Path) -> None:
+    """A whole checkpoint: weights, configuration, tokenizer and processor."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Which weights are trained."""
+
+    freeze_vision: bool = False
+    freeze_projector: bool = False
+    lora_rank: int = 0  # 0: all that is not frozen
+    lora_alpha: int = 32
+    gradient_checkpointing: bool = False
+
+
+def tuned(model: Any, tuning: Tuning) -> Any:
+    """The model with only those weights to be trained; with a rank, adapters beside the language
+    model's linear layers, and beside the vision tower's unless it is frozen."""
+    for name, weight in model.named_parameters():
+        if "visual." in name:
+            frozen = tuning.freeze_projector if "merger" in name else tuning.freeze_vision
+            weight.requires_grad_(not frozen)
+    if tuning.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    if not tuning.lora_rank:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    open_to = {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.weight.requires_grad and name != "lm_head"
+    }
+    return get_peft_model(
+        model,
+        LoraConfig(r=tuning.lora_rank, lora_alpha=tuning.lora_alpha, target_modules=open_to),
+    )
+
+
+def whole(model: Any) -> Any:
+    """The model with its adapters, if it has any, taken into its weights."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+class Scorer(torch.nn.Module):
+    """A model as the losses see it: batch → log-probabilities of what it wrote, and entropies.
+
+    Args:
+        forbidden: ids that sampling forbids, and that have no probability here either.
+    """
+
+    def __init__(
+        self, model: Any, forbidden: tuple[int, ...] = (), temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.forbidden, self.temperature = forbidden, temperature
+
+    def forward(
+        self, inputs: dict[str, torch.Tensor], mask: torch.Tensor, *, entropies: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, T) log-probabilities of each token given all before it, and entropies; 0 off the mask.
+
+        Shapes: B trajectories, T tokens. Entropies only if asked for, without gradient.
+        """
+        bare = self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        hidden = bare.model(**inputs, use_cache=False).last_hidden_state
+        wanted = mask[:, 1:]
+        logprobs, entropy = token_logprobs(
+            hidden[:, :-1][wanted],
+            bare.lm_head,
+            inputs["input_ids"][:, 1:][wanted],
+            self.forbidden,
+            self.temperature,
+            entropies=entropies,
+        )
+        zeros = torch.zeros(mask.shape, device=mask.device)
+        spread = None if entropy is None else zeros.masked_scatter(mask, entropy)
+        return zeros.masked_scatter(mask, logprobs), spread
