@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pipeline import canvas, geometry, tokens
 from pipeline.protocol import FAMILIES, Family, clean, from_wire, parse
 from pipeline.reflection import Tolerance, alike, executed, repeated
+from pipeline.tokens import Count
 from pipeline.types import (
     Answer,
     Box,
@@ -79,10 +80,15 @@ def _in_pixels(state: State, op: Op, family: Family) -> Op:
 
 
 def advance(
-    state: State, turn: Turn, limits: Limits, family: Family = FAMILIES["qwen2.5-vl"]
+    state: State,
+    turn: Turn,
+    limits: Limits,
+    family: Family = FAMILIES["qwen2.5-vl"],
+    count: Count = tokens.estimate,
 ) -> State | Trajectory:
     """One turn further: the state after it, or the finished trajectory at the first stop.
 
+    ``count`` says how long a state is: by estimate, unless the policy's own tokenizer is at hand.
     A turn with a fault executes none of its ops. The stored turn's ``parsed`` is what was made of
     it: clipped ops, or the Fault.
     """
@@ -95,14 +101,14 @@ def advance(
     else:
         after = replace(state, observed=(*state.observed, 0))
     after = replace(after, turns=(*state.turns, turn))
-    stop = _stop(after, parsed, limits, family)
+    stop = _stop(after, parsed, limits, family, count)
     if stop is None:
         return after
     return Trajectory(state.problem.id, state.sample, after.turns, stop)
 
 
 def _stop(
-    after: State, parsed: Step | Answer | Fault, limits: Limits, family: Family
+    after: State, parsed: Step | Answer | Fault, limits: Limits, family: Family, count: Count
 ) -> Stop | None:
     """The first stop that holds, in the order of `Stop`."""
     if isinstance(parsed, Fault) and not (limits.tell_faults and parsed.reason in TELLABLE):
@@ -111,7 +117,7 @@ def _stop(
     answered = isinstance(parsed, Answer)
     if len(after.turns) >= most and not answered:
         return Stop.TOO_MANY_TURNS
-    if tokens.estimate(after, family, most) > limits.max_context:
+    if count(after, family, most) > limits.max_context:
         return Stop.TOO_LONG
     return Stop.ANSWERED if answered else None
 
@@ -170,6 +176,7 @@ async def rollout(
     limits: Limits,
     family: Family,
     in_flight: int = 64,
+    count: Count = tokens.estimate,
 ) -> AsyncIterator[Trajectory | Failure]:
     """``samples`` trajectories of every problem, in the order of problems and samples.
 
@@ -185,7 +192,9 @@ async def rollout(
             while len(running) < in_flight and len(ordered) < AHEAD * in_flight:
                 if (start := next(starts, None)) is None:
                     break
-                task = asyncio.create_task(_one(policy, canvas.opened(*start), limits, family))
+                task = asyncio.create_task(
+                    _one(policy, canvas.opened(*start), limits, family, count)
+                )
                 task.add_done_callback(running.discard)
                 running.add(task)
                 ordered.append(task)
@@ -202,7 +211,7 @@ async def rollout(
 
 
 async def _one(
-    policy: Policy, state: State, limits: Limits, family: Family
+    policy: Policy, state: State, limits: Limits, family: Family, count: Count
 ) -> Trajectory | Failure:
     now: State | Trajectory = state
     while isinstance(now, State):
@@ -210,5 +219,5 @@ async def _one(
             turn = await policy.act(now)
         except PolicyError as error:
             return Failure(state.problem.id, state.sample, str(error))
-        now = advance(now, turn, limits, family)
+        now = advance(now, turn, limits, family, count)
     return now

@@ -42,7 +42,7 @@ def claim(out: Path, config: Any) -> bool:
                 f"delete it"
             )
     else:
-        _write(path, json.dumps(wanted, indent=1).encode())
+        write_whole(path, json.dumps(wanted, indent=1).encode())
     return (out / DONE).exists()
 
 
@@ -59,7 +59,7 @@ def write(out: Path, step: int, tensors: Mapping[str, Any], facts: Mapping[str, 
         desk.mkdir(parents=True)
         torch.save(dict(tensors), desk / TENSORS)
         size = (desk / TENSORS).stat().st_size
-        _write(desk / STATE, json.dumps({**facts, "step": step, "bytes": size}).encode())
+        write_whole(desk / STATE, json.dumps({**facts, "step": step, "bytes": size}).encode())
         desk.replace(folder / f"{step:06d}")
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         shutil.rmtree(desk, ignore_errors=True)
@@ -111,7 +111,7 @@ def finish(out: Path, model: Any, processor: Any, facts: Mapping[str, Any]) -> d
         shutil.rmtree(out / "model", ignore_errors=True)
         desk.replace(out / "model")
         told = {**facts, "weights_sha256": weights_sha256(out / "model")}
-        _write(out / DONE, json.dumps(told, indent=1).encode())
+        write_whole(out / DONE, json.dumps(told, indent=1).encode())
     except OSError as error:
         shutil.rmtree(desk, ignore_errors=True)
         raise TrainingError(
@@ -129,7 +129,7 @@ def weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """The file appears whole."""
     desk = path.with_name(f"{path.name}.{os.getpid()}")
     desk.write_bytes(content)

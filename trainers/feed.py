@@ -85,7 +85,7 @@ class Feed:
         max_tokens: int,
         validation_share: float = 0.0,
     ) -> None:
-        self._parts = [_open(path) for folder in folders for path in parts_of(folder)]
+        self._parts = [open_part(path) for folder in folders for path in parts_of(folder)]
         self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self.family: Family = FAMILIES[family]
         self.refs: list[Ref] = []
@@ -164,7 +164,12 @@ def _alike(window: list[Ref], batch: int, rng: Random) -> list[list[Ref]]:
     return batches
 
 
-def _open(path: str) -> pq.ParquetFile:
+def open_part(path: str) -> pq.ParquetFile:
+    """A part of an export, opened.
+
+    Raises:
+        WrongData: if it is cut, or is no export.
+    """
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
@@ -181,7 +186,7 @@ def _state(row: dict[str, Any]) -> tuple[State, int]:
 def trajectories(folder: str) -> Iterator[tuple[State, str, int]]:
     """(state without pictures, family, turns it might have had) of every row of an export."""
     for path in parts_of(folder):
-        part = _open(path)
+        part = open_part(path)
         for group in range(part.num_row_groups):
             table = part.read_row_group(group, columns=[*rows.TRAJECTORY.names, *FACTS])
             for row in table.to_pylist():

@@ -83,6 +83,11 @@ class Scorer(torch.nn.Module):
         self.model = model
         self.forbidden, self.temperature = forbidden, temperature
 
+    @property
+    def trunk(self) -> Any:
+        """The model itself, with its adapters in place but without what holds them."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
     def forward(
         self, inputs: dict[str, torch.Tensor], mask: torch.Tensor, *, entropies: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -90,7 +95,7 @@ class Scorer(torch.nn.Module):
 
         Shapes: B trajectories, T tokens. Entropies only if asked for, without gradient.
         """
-        bare = self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        bare = self.trunk
         hidden = bare.model(**inputs, use_cache=False).last_hidden_state
         wanted = mask[:, 1:]
         logprobs, entropy = token_logprobs(

@@ -18,8 +18,22 @@ def _oracle(stage: "Stage", version: "Version") -> Policy:
     return Oracle(rates, version.seed, version.limits, version.wire, tokens)
 
 
+def _local(stage: "Stage", version: "Version") -> Policy:
+    from pipeline.pixels import load_processor
+    from pipeline.teachers.local import Local, Sampling, load
+    from pipeline.versions import CheckpointPolicy
+
+    assert isinstance(stage.policy, CheckpointPolicy)
+    name, revision = stage.policy.model, stage.policy.revision
+    asked = stage.sampling
+    sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, version.seed)
+    processor = load_processor(name, revision)
+    return Local(load(name, revision), processor, version.limits, sampling)
+
+
 TEACHERS: dict[str, Callable[["Stage", "Version"], Policy]] = {
     "oracle": _oracle,
+    "checkpoint": _local,
 }
 
 

@@ -1,0 +1,231 @@
+"""A transformers model in this process: the student while it learns, or any checkpoint.
+
+Guarantees: every unfinished trajectory that is waiting goes into one generate call; each has a
+random stream of its own, keyed by seed, problem, sample and turn, so that what it samples does not
+hang on its neighbours; log-probabilities are those of the distribution that was sampled from,
+before top-p. Ids that stand for pictures have no probability.
+Does not: keep attention caches from one turn to the next.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from pipeline import pixels, tokens
+from pipeline.protocol import FAMILIES, Family
+from pipeline.rollout import Limits, read_turn
+from pipeline.tokens import Vocabulary
+from pipeline.types import PolicyError, State, Turn
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How turns are sampled. A temperature of 0 takes the likeliest token."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024  # a turn
+    seed: int | str = 0
+
+
+class Local:
+    """A `Policy` over a model and its processor.
+
+    Raises:
+        GridMismatch: if the processor's patches are not those of the model's family.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, limits: Limits, sampling: Sampling, batch: int = 64
+    ) -> None:
+        self.model, self.processor, self.limits, self.sampling = model, processor, limits, sampling
+        self.family: Family = FAMILIES[pixels.family_name(model.config.model_type)]
+        pixels.check_grid(processor, self.family)
+        self.words: Vocabulary = tokens.vocabulary(processor)
+        self.batch = batch
+        self._waiting: list[tuple[State, asyncio.Future[Turn]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def act(self, state: State) -> Turn:
+        """The next turn, sampled together with all others that are due.
+
+        Raises:
+            PolicyError: if the prompt leaves no room for a turn within the limits' context.
+        """
+        future: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        self._waiting.append((state, future))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        """Generates for those waiting until nobody is, after all that could come have come."""
+        while self._waiting:
+            count = -1
+            while count != len(self._waiting):
+                count = len(self._waiting)
+                await asyncio.sleep(0)
+            due, self._waiting = self._waiting[: self.batch], self._waiting[self.batch :]
+            try:
+                self._answer(due)
+            except BaseException as error:
+                for _, future in due:
+                    if not future.done():
+                        future.set_exception(error)
+                raise
+            await asyncio.sleep(0)
+
+    def _answer(self, due: Sequence[tuple[State, "asyncio.Future[Turn]"]]) -> None:
+        fitting = []
+        for state, future in due:
+            written = self._prompt(state)
+            if len(written.ids) >= self.limits.max_context:
+                length, most = len(written.ids), self.limits.max_context
+                future.set_exception(PolicyError(f"a prompt of {length} tokens, of {most} in all"))
+            else:
+                fitting.append((state, written, future))
+        if not fitting:
+            return
+        turns = self._turns([state for state, _, _ in fitting], [w for _, w, _ in fitting])
+        for (_, _, future), turn in zip(fitting, turns, strict=True):
+            if not future.done():  # a rollout that was given up
+                future.set_result(turn)
+
+    def _prompt(self, state: State) -> tokens.Written:
+        most = self.limits.turns(state.problem)
+        return tokens.prompt(state, self.words, self.family, most, sampled=True)
+
+    def _turns(self, states: Sequence[State], prompts: Sequence[tokens.Written]) -> list[Turn]:
+        pictures = [
+            picture
+            for state, prompt in zip(states, prompts, strict=True)
+            for picture in pixels.drawn(state, prompt.pictures)
+        ]
+        rows = [prompt.ids for prompt in prompts]
+        inputs = pixels.collate(rows, pictures, self.words, self.processor, side="left")
+        chosen, logprobs = generate(
+            self.model, inputs, self.words, self.sampling, [self._stream(s) for s in states]
+        )
+        return [
+            self._turn(state, ids, own)
+            for state, ids, own in zip(states, chosen, logprobs, strict=True)
+        ]
+
+    def _stream(self, state: State) -> Random:
+        where = f"{state.problem.id}/{state.sample}/{len(state.turns)}"
+        return Random(f"{self.sampling.seed}/local/{where}")
+
+    def _turn(self, state: State, ids: tuple[int, ...], logprobs: tuple[float, ...]) -> Turn:
+        truncated = ids[-1] != self.words.end
+        text = self.processor.tokenizer.decode(ids if truncated else ids[:-1])
+        return read_turn(state, text, self.family, truncated=truncated, ids=ids, logprobs=logprobs)
+
+
+def load(model: str, revision: str | None = None) -> Any:
+    """A model of the families for sampling, by path or name: on a GPU, in bfloat16, where there is one.
+
+    Raises:
+        OSError: if there is no whole checkpoint.
+    """
+    pixels.declare_vision_operators()
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    there = torch.cuda.is_available()
+    dtype = torch.bfloat16 if there and torch.cuda.is_bf16_supported() else torch.float32
+    loaded = AutoModelForImageTextToText.from_pretrained(model, revision=revision, dtype=dtype)
+    return loaded.to("cuda" if there else "cpu").eval()
+
+
+def generate(
+    model: Any,
+    inputs: dict[str, "torch.Tensor"],
+    words: Vocabulary,
+    sampling: Sampling,
+    streams: Sequence[Random],
+) -> tuple[list[tuple[int, ...]], list[tuple[float, ...]]]:
+    """One turn for each row of a left-padded batch: its ids up to its end, and their log-probabilities.
+
+    A turn without an end hit ``sampling.max_tokens``.
+    """
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    chooser = _Chooser(words, sampling, streams)
+    device = next(model.parameters()).device
+    settings = GenerationConfig(
+        max_new_tokens=sampling.max_tokens,
+        do_sample=False,  # the chooser leaves one id to take
+        eos_token_id=words.end,
+        pad_token_id=words.pad,
+        use_cache=True,
+    )
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        made = model.generate(
+            **{name: tensor.to(device) for name, tensor in inputs.items()},
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([chooser]),
+        )
+    model.train(training)
+    own = made[:, inputs["input_ids"].shape[1] :].tolist()
+    logprobs = torch.stack(chooser.logprobs, dim=1).tolist()
+    ids = [_up_to_end(row, words.end) for row in own]
+    return ids, [tuple(p[: len(row)]) for p, row in zip(logprobs, ids, strict=True)]
+
+
+def _up_to_end(row: list[int], end: int) -> tuple[int, ...]:
+    return tuple(row[: row.index(end) + 1] if end in row else row)
+
+
+class _Chooser:
+    """Samples each row's next id from its own stream, and leaves it as the only one possible."""
+
+    def __init__(self, words: Vocabulary, sampling: Sampling, streams: Sequence[Random]) -> None:
+        self._words, self._sampling, self._streams = words, sampling, streams
+        self.logprobs: list[torch.Tensor] = []  # a tensor (B,) each step
+
+    def __call__(self, _ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
+        """(B, T) ids so far and (B, V) logits → (B, V), -inf everywhere but at the chosen id."""
+        import torch
+
+        logits = scores.float()
+        logits[:, list(self._words.vision)] = float("-inf")
+        heat = self._sampling.temperature
+        logprobs = (logits / heat if heat else logits).log_softmax(-1)
+        picked = logprobs.argmax(-1) if not heat else self._sampled(logprobs)
+        self.logprobs.append(logprobs.gather(-1, picked[:, None])[:, 0].cpu())
+        only = torch.full_like(logits, float("-inf"))
+        return only.scatter(-1, picked[:, None], 0.0)
+
+    def _sampled(self, logprobs: "torch.Tensor") -> "torch.Tensor":
+        """Inverts each row's cumulative distribution at a number of its own stream; (B,) ids."""
+        import torch
+
+        shares = logprobs.exp()
+        draws = [stream.random() for stream in self._streams]
+        at = torch.tensor(draws, dtype=torch.float64, device=shares.device)[:, None]
+        if self._sampling.top_p < 1:
+            ordered, order = shares.sort(descending=True, stable=True)
+            before = ordered.cumsum(-1) - ordered
+            ordered = ordered.masked_fill(before >= self._sampling.top_p, 0.0)
+            rank = _inverted(ordered, at)
+            return order.gather(-1, rank[:, None])[:, 0]
+        return _inverted(shares, at)
+
+
+def _inverted(shares: "torch.Tensor", at: "torch.Tensor") -> "torch.Tensor":
+    """The first index at which the cumulative share passes ``at`` (B, 1) of the whole; (B,)."""
+    import torch
+
+    mass = shares.double().cumsum(-1)
+    index = torch.searchsorted(mass, at * mass[:, -1:], right=True)[:, 0]
+    # Rounding may point past the last id that has a share at all.
+    last = (shares > 0).long().mul(torch.arange(shares.shape[-1], device=shares.device)).amax(-1)
+    return torch.minimum(index, last)

@@ -1,0 +1,298 @@
+"""Evaluation of checkpoints and policies on held-out problems, as METHOD has it.
+
+Each model answers every problem ``samples`` times at a temperature, and once greedily. All that it
+wrote is kept; the table is made from what is kept. A run that was ended goes on with what is missing.
+
+    python -m trainers.evaluate evaluation.json
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+from tqdm import tqdm
+
+from pipeline import curate, pixels, rows, tokens, versions
+from pipeline.protocol import FAMILIES
+from pipeline.reflection import Tolerance
+from pipeline.reward import Rules
+from pipeline.rollout import Limits, rollout
+from pipeline.store import Store, StoreError
+from pipeline.teachers.local import Local, Sampling
+from pipeline.teachers.oracle import Oracle, Rates
+from pipeline.types import Failure, Policy, Problem
+from trainers import checkpoint
+from trainers.bootstrap import interval, pass_at
+from trainers.checkpoint import DONE, TrainingError
+from trainers.configure import configure
+from trainers.feed import WrongData
+from trainers.model import load
+from trainers.outcomes import Outcome, read, told
+from trainers.record import tell_dagster
+
+SCHEMA = rows.joined(
+    pa.schema([("model", pa.string()), ("split", pa.string()), ("greedy", pa.bool_())]),
+    rows.TRAJECTORY,
+    rows.GRADE,
+)
+SUMMARY, TRAJECTORIES = "evaluation.json", "trajectories.parquet"
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is evaluated, and how."""
+
+    policies: list[str]  # JSON policy references, as a model asset keeps them
+    names: list[str]  # one for each
+    problems: str  # the folder of a problems asset
+    splits: list[str]
+    out: str
+    family: str = "qwen2.5-vl"
+    samples: int = 8
+    k: int = 0  # of pass@k; 0: as many as there are samples
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024  # a turn
+    greedy: bool = True
+    max_turns: int = 10
+    task_turns: dict[str, int] = field(default_factory=dict)
+    max_images: int = 42
+    max_context: int = 32_768
+    repeat_iou: float = 1.0
+    repeat_ends: float = 0.0
+    beta: float = 0.0
+    solved_at: float = 0.9
+    w_draw: float = 0.0
+    in_flight: int = 64
+    bootstrap: int = 1000
+    limit: int = 0  # problems of a split at most; 0: all
+    seed: int = 0
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Runs what is missing, and writes ``evaluation.json`` and ``trajectories.parquet``.
+
+    Raises:
+        WrongData: if the problems are not there.
+        TrainingError: if a model could not be asked a problem: the table would hide it.
+    """
+    if len(config.policies) != len(config.names) or len(set(config.names)) != len(config.names):
+        raise WrongData(f"{len(config.policies)} policies need as many different names")
+    out = Path(config.out)
+    if checkpoint.claim(out, config):
+        return dict(json.loads((out / DONE).read_text()))
+    parts = [_part(config, out, *asked) for asked in _asked(config)]
+    table = list(_table(config, parts))
+    facts = {"kind": "evaluation", "rows": table}
+    checkpoint.write_whole(out / SUMMARY, json.dumps({"rows": table}, indent=1).encode())
+    _join(parts, out / TRAJECTORIES)
+    checkpoint.write_whole(out / DONE, json.dumps(facts).encode())
+    return facts
+
+
+def _asked(config: EvaluateConfig) -> Iterator[tuple[str, str, str, bool]]:
+    """(name, policy, split, greedy) of all that is to be run."""
+    for name, policy in zip(config.names, config.policies, strict=True):
+        for split in config.splits:
+            yield name, policy, split, False
+            if config.greedy and json.loads(policy)["kind"] != "oracle":
+                yield name, policy, split, True
+
+
+def _part(
+    config: EvaluateConfig, out: Path, name: str, policy: str, split: str, greedy: bool
+) -> Path:
+    """The graded trajectories of one model on one split; run unless they are there."""
+    path = out / "parts" / f"{name}-{split}{'-greedy' if greedy else ''}.parquet"
+    if path.exists():
+        return path
+    path.parent.mkdir(exist_ok=True)
+    labels = {"model": name, "split": split, "greedy": greedy}
+    desk = path.with_suffix(".tmp")
+    with pq.ParquetWriter(desk, SCHEMA, compression="zstd") as writer:
+        for some in _in_hundreds(_graded(config, policy, split, greedy, name)):
+            made = [
+                {**labels, **rows.trajectory_row(row.trajectory), **_grades(row)} for row in some
+            ]
+            writer.write_table(pa.Table.from_pylist(made, schema=SCHEMA))
+    desk.replace(path)
+    return path
+
+
+def _grades(row: curate.Graded) -> rows.Row:
+    return rows.grade_row(row.problem, row.score, row.solved, row.reflection)
+
+
+def _in_hundreds(graded: Iterator[curate.Graded]) -> Iterator[list[curate.Graded]]:
+    while some := list(islice(graded, 100)):
+        yield some
+
+
+def _graded(
+    config: EvaluateConfig, policy: str, split: str, greedy: bool, name: str
+) -> Iterator[curate.Graded]:
+    problems = list(_problems(config, split))
+    samples = 1 if greedy else config.samples
+    limits = _limits(config)
+    acting, count = _policy(config, policy, limits, greedy)
+
+    async def run() -> list[Any]:
+        family, flight = FAMILIES[config.family], config.in_flight
+        runs = rollout(acting, problems, samples, limits, family, flight, count)
+        what = f"{name}, {split}{', greedy' if greedy else ''}"
+        with tqdm(total=len(problems) * samples, desc=what, mininterval=5) as bar:
+            done = []
+            async for one in runs:
+                done.append(one)
+                bar.update()
+        return done
+
+    done = asyncio.run(run())
+    if failures := [d for d in done if isinstance(d, Failure)]:
+        first = failures[0]
+        raise TrainingError(
+            f"{name} could not be asked {len(failures)} of {len(done)} times on {split}, first "
+            f"{first.problem_id}: {first.reason}"
+        )
+    rules = Rules(config.beta, config.solved_at, config.w_draw)
+    return curate.grade(problems, done, rules, limits.repeats)
+
+
+def _problems(config: EvaluateConfig, split: str) -> Iterator[Problem]:
+    path = Path(config.problems).absolute()
+    store = Store.at(path.parent.parent)
+    try:
+        found = map(rows.problem, store.rows(path.parent.name, path.name, split))
+        yield from islice(found, config.limit or None)
+    except StoreError as error:
+        raise WrongData(str(error)) from None
+
+
+def _limits(config: EvaluateConfig) -> Limits:
+    return Limits(
+        max_turns=config.max_turns,
+        task_turns=tuple(config.task_turns.items()),
+        max_images=config.max_images,
+        max_context=config.max_context,
+        repeats=Tolerance(config.repeat_iou, config.repeat_ends),
+    )
+
+
+def _policy(
+    config: EvaluateConfig, reference: str, limits: Limits, greedy: bool
+) -> tuple[Policy, tokens.Count]:
+    """Who acts, and how the length of what it wrote is counted."""
+    named = TypeAdapter(versions.Policy).validate_json(reference)
+    family = FAMILIES[config.family]
+    if isinstance(named, versions.OraclePolicy):
+        oracle = Oracle(Rates(**named.rates), config.seed, limits, family, config.max_tokens)
+        return oracle, tokens.estimate
+    heat = 0.0 if greedy else config.temperature
+    sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)
+    processor = pixels.load_processor(named.model, named.revision)
+    pixels.check_grid(processor, family)
+    model = load(named.model, named.revision)
+    local = Local(model, processor, limits, sampling, config.in_flight)
+    return local, tokens.counter(local.words)
+
+
+def _join(parts: Sequence[Path], path: Path) -> None:
+    desk = path.with_suffix(".tmp")
+    with pq.ParquetWriter(desk, SCHEMA, compression="zstd") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(256):
+                    writer.write_batch(batch)
+    desk.replace(path)
+
+
+# The table ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One trajectory of an evaluation."""
+
+    model: str
+    split: str
+    greedy: bool
+    outcome: Outcome
+
+
+def outcomes(path: Path) -> Iterator[Told]:
+    """The trajectories of a part, or of all parts joined, in the order of problems and samples."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(256):
+            for row in batch.to_pylist():
+                made = read(row, rows.trajectory(row))
+                yield Told(row["model"], row["split"], row["greedy"], made)
+
+
+def _table(config: EvaluateConfig, parts: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """One row for each model and split as a whole, for each task, and for each modality."""
+    every = [one for part in parts for one in outcomes(part)]
+    for model in config.names:
+        for split in config.splits:
+            here = [one for one in every if (one.model, one.split) == (model, split)]
+            groups = [("all", "", here)]
+            for by in ("task", "modality"):
+                for value in sorted({getattr(one.outcome, by) for one in here}):
+                    some = [one for one in here if getattr(one.outcome, by) == value]
+                    groups.append((by, value, some))
+            for by, value, some in groups:
+                yield {"model": model, "split": split, "by": by, "value": value} | _row(
+                    config, some
+                )
+
+
+def _row(config: EvaluateConfig, told_all: Sequence[Told]) -> dict[str, Any]:
+    sampled = [one.outcome for one in told_all if not one.greedy]
+    greedy = [one.outcome.solved for one in told_all if one.greedy]
+    solved = solved_by_problem(sampled)
+    k = config.k or config.samples
+    rates = [sum(tries) / len(tries) for tries in solved.values()]
+    accuracy = interval(rates, config.bootstrap, config.seed)
+    best = fmean(pass_at(k, sum(tries), len(tries)) for tries in solved.values())
+    numbers = told(sampled)
+    return {
+        "problems": len(solved),
+        "samples": config.samples,
+        "k": k,
+        "accuracy": accuracy.mean,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "greedy": fmean(greedy) if greedy else None,
+        "pass_at_1": accuracy.mean,
+        "pass_at_k": best,
+        "gap": best - accuracy.mean,
+        **{name: value for name, value in numbers.items() if name != "solved"},
+    }
+
+
+def solved_by_problem(sampled: Sequence[Outcome]) -> dict[str, list[bool]]:
+    """Whether each sample of each problem was solved, in the order of problems."""
+    solved: dict[str, list[bool]] = {}
+    for one in sampled:
+        solved.setdefault(one.problem_id, []).append(one.solved)
+    return solved
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    try:
+        tell_dagster(evaluate(configure(EvaluateConfig, arguments)))
+    except (WrongData, pixels.GridMismatch, TrainingError, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""GRPO on problems that the model solves sometimes, with drawings in the middle of its rollouts.
+
+A step samples a group of trajectories of each problem with the model as it is, through the
+pipeline's own rollout; whatever ends a trajectory but an answer earns 0. Then the loss of METHOD
+without KL, in several updates, on the very ids that were sampled.
+
+    python -m trainers.grpo --model CHECKPOINT --data RL_EXPORT --out FOLDER
+"""
+
+import asyncio
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import curate, pixels, tokens
+from pipeline.curate import Graded
+from pipeline.reflection import Tolerance
+from pipeline.reward import Rules
+from pipeline.rollout import Limits, rollout
+from pipeline.teachers.local import Local, Sampling
+from pipeline.types import Failure, Policy, Problem, Stop
+from trainers import checkpoint
+from trainers.asked import Asked
+from trainers.checkpoint import TrainingError
+from trainers.configure import configure
+from trainers.encode import Batch, Example, batch, encode
+from trainers.feed import WrongData
+from trainers.learner import Learner, Rate
+from trainers.losses import Clip, advantages, grpo_loss
+from trainers.model import Tuning
+from trainers.outcomes import outcome, told
+from trainers.record import Record, tell_dagster
+
+
+@dataclass(frozen=True)
+class GrpoConfig:
+    """A run. The defaults are the paper's settings for a model of 7 billion parameters."""
+
+    model: str  # a checkpoint, by path or name
+    data: list[str]  # folders of RL exports
+    out: str
+    revision: str | None = None
+    steps: int = 0  # 0: as many as one pass over the problems has
+    problems_per_step: int = 32
+    samples: int = 8  # of each problem: a group
+    updates: int = 2  # a step, each on its share of the groups
+    micro_batch: int = 8  # trajectories a forward pass
+    lr: float = 1e-6
+    warmup: float = 0.0
+    decay: bool = False
+    beta2: float = 0.999
+    weight_decay: float = 0.0
+    clip_low: float = 0.2
+    clip_high: float = 0.3
+    max_grad_norm: float = 1.0
+    temperature: float = 1.0
+    max_tokens: int = 1024  # a turn
+    max_context: int = 32_768
+    in_flight: int = 64  # trajectories under way at once
+    beta: float = 0.0
+    solved_at: float = 0.9
+    w_draw: float = 0.0
+    repeat_iou: float = 1.0
+    repeat_ends: float = 0.0  # px
+    token_level: bool = False  # every token of an update weighs the same
+    refill: int = 0  # rounds of fresh problems in place of groups without variance
+    mask_truncated: bool = False  # trajectories that hit a limit of tokens teach nothing
+    freeze_vision: bool = False
+    freeze_projector: bool = False
+    lora_rank: int = 0
+    lora_alpha: int = 32
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 10
+    keep: int = 4  # trajectories of each step, to look at
+    seed: int = 0
+
+
+PolicyOf = Callable[[int], Policy]  # of a step
+Group = list[Graded]
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A trajectory that teaches: as an example, with its advantage."""
+
+    example: Example
+    advantage: float
+
+
+def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
+    """Runs to the end, or goes on where an earlier run of the same configuration was ended.
+
+    Args:
+        policy: who samples in a step; by default the model that is trained. Its turns must carry
+            the ids that were sampled.
+
+    Raises:
+        WrongData, GridMismatch: if the problems cannot be used.
+        TrainingError: if the loss is no number, or nothing can be written.
+    """
+    out = Path(config.out)
+    if checkpoint.claim(out, config):
+        print(f"{out} is finished already", flush=True)
+        return {}
+    run = _Run(config, policy)
+    with Record(out, run.step, run.steps, "grpo", main=True) as record:
+        run.go(record)
+    facts = {"kind": "grpo", "steps": run.steps, "problems": len(run.asked), "failed": run.failed}
+    return run.learner.finish(out, facts)
+
+
+class _Run:
+    """One run under way."""
+
+    def __init__(self, config: GrpoConfig, policy: PolicyOf | None) -> None:
+        self.config, self.out = config, Path(config.out)
+        tuning = Tuning(
+            config.freeze_vision,
+            config.freeze_projector,
+            config.lora_rank,
+            config.lora_alpha,
+            config.gradient_checkpointing,
+        )
+        rate = Rate(config.lr, config.warmup, config.decay)
+        betas = (0.9, config.beta2)
+        self.learner = Learner(
+            config.model, config.revision, tuning, rate, betas, config.weight_decay, config.seed
+        )
+        if self.learner.accelerator.num_processes > 1:
+            raise TrainingError("grpo runs as one process: start it without a launcher")
+        learner = self.learner
+        learner.bare.forbidden, learner.bare.temperature = learner.words.vision, config.temperature
+        self.asked = Asked(config.data, learner.family_name)
+        self.limits = Limits(
+            task_turns=tuple(self.asked.turns.items()),
+            max_images=self.asked.max_images,
+            max_context=config.max_context,
+            repeats=Tolerance(config.repeat_iou, config.repeat_ends),
+        )
+        self.rules = Rules(config.beta, config.solved_at, config.w_draw)
+        self.policy = policy or self._live
+        self.steps = config.steps or math.ceil(len(self.asked) / config.problems_per_step)
+        self.failed = 0
+        self.step = learner.resume(self.out)
+
+    def _live(self, step: int) -> Policy:
+        """The model as it is now; no step samples with the stream of another."""
+        config = self.config
+        sampling = Sampling(
+            config.temperature, 1.0, config.max_tokens, seed=f"{config.seed}/{step}"
+        )
+        model, processor = self.learner.bare.trunk, self.learner.processor
+        return Local(model, processor, self.limits, sampling, config.in_flight)
+
+    def go(self, record: Record) -> None:
+        while self.step < self.steps:
+            started = time.perf_counter()
+            groups = self._groups()
+            sampled = time.perf_counter() - started
+            rewards = torch.tensor([[row.score.total for row in group] for group in groups])
+            rows = [row for group in groups for row in group]
+            learnt = self._learn(groups, advantages(rewards))
+            level = (rewards == rewards[:, :1]).all(1).float().mean()
+            numbers = {
+                **told([outcome(row) for row in rows]),
+                **learnt,
+                "zero_variance": float(level),
+            }
+            self._show(rows)
+            self.step += 1
+            taken = time.perf_counter() - started
+            record.write(self.step, **numbers, seconds=taken, seconds_rollout=sampled)
+            record.advance(reward=numbers["reward"], strict=numbers["strict"])
+            if self.step % self.config.checkpoint_every == 0 and self.step < self.steps:
+                self.learner.keep(self.out, self.step)
+
+    # Sampling --------------------------------------------------------------------------------
+
+    def _groups(self) -> list[Group]:
+        """The groups of this step; those without variance are replaced as long as there are rounds."""
+        count, rounds = self.config.problems_per_step, 1 + self.config.refill
+        groups = self._sampled(self.asked.step(self.step * rounds, count, self.config.seed))
+        for extra in range(1, rounds):
+            level = [n for n, group in enumerate(groups) if not _varies(group)]
+            if not level:
+                break
+            fresh = self.asked.step(self.step * rounds + extra, count, self.config.seed)
+            better = [g for g in self._sampled(fresh[: len(level)]) if _varies(g)]
+            for n, group in zip(level, better, strict=False):
+                groups[n] = group
+        if not groups:
+            raise TrainingError(
+                f"{self.out}: in step {self.step + 1} no problem could be rolled out: their prompts "
+                f"are longer than max_context {self.config.max_context}"
+            )
+        return groups
+
+    def _sampled(self, problems: Sequence[Problem]) -> list[Group]:
+        """A whole group of trajectories for each problem; problems that cannot be asked are named."""
+        policy, family = self.policy(self.step), self.learner.family
+        count = tokens.counter(self.learner.words)
+        distinct = list({problem.id: problem for problem in problems}.values())
+
+        async def run() -> list[Any]:
+            runs = rollout(
+                policy, distinct, self.config.samples, self.limits, family,
+                self.config.in_flight, count,
+            )  # fmt: skip
+            return [done async for done in runs]
+
+        with self.learner.accelerator.autocast():
+            done = asyncio.run(run())
+        failures = {d.problem_id: d.reason for d in done if isinstance(d, Failure)}
+        for problem_id, reason in failures.items():
+            print(f"not asked: {problem_id}: {reason}", flush=True)
+        self.failed += len(failures)
+        whole = [d for d in done if d.problem_id not in failures]
+        graded = list(curate.grade(distinct, whole, self.rules, self.limits.repeats))
+        size = self.config.samples
+        return [graded[n : n + size] for n in range(0, len(graded), size)]
+
+    def _show(self, rows: Sequence[Graded]) -> None:
+        """Keeps a few trajectories of the step to look at; done again, it is the same file."""
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        apart = max(1, len(rows) // max(1, self.config.keep))
+        lines = [json.dumps(_shown(row)) + "\n" for row in rows[::apart][: self.config.keep]]
+        (folder / f"{self.step + 1:06d}.jsonl").write_text("".join(lines))
+
+    # Learning --------------------------------------------------------------------------------
+
+    def _learn(self, groups: Sequence[Group], advantage: torch.Tensor) -> dict[str, float]:
+        """The updates of a step, each on its share of the groups."""
+        share = math.ceil(len(groups) / self.config.updates)
+        parts = [
+            (groups[n : n + share], advantage[n : n + share]) for n in range(0, len(groups), share)
+        ]
+        paid = [self._paid(*part) for part in parts]
+        # The first update starts from the weights that sampled: there ρ is 1 as it is.
+        before = [None, *(self._logprobs(rows) for rows in paid[1:])]
+        numbers = [
+            self._update(rows, old, sum(len(group) for group in part), _tokens(part))
+            for (part, _), rows, old in zip(parts, paid, before, strict=True)
+        ]
+        return {name: sum(n[name] for n in numbers) / len(numbers) for name in numbers[0]}
+
+    def _paid(self, groups: Sequence[Group], advantage: torch.Tensor) -> list[Paid]:
+        """The trajectories with an advantage; those without one have no gradient, and cost nothing."""
+        cut = (Stop.TRUNCATED, Stop.TOO_LONG) if self.config.mask_truncated else ()
+        made = []
+        for group, values in zip(groups, advantage.tolist(), strict=True):
+            for row, value in zip(group, values, strict=True):
+                if value and row.trajectory.stop not in cut:
+                    made.append(Paid(self._example(row), value))
+        return sorted(made, key=lambda paid: len(paid.example.ids))
+
+    def _example(self, row: Graded) -> Example:
+        most = self.limits.turns(row.problem)
+        room = self.config.max_context + self.config.max_tokens
+        words, family = self.learner.words, self.learner.family
+        return encode(row.state, words, family, most, room, sampled=True)
+
+    def _batches(self, rows: Sequence[Paid]) -> list[Batch]:
+        size, device = self.config.micro_batch, self.learner.accelerator.device
+        words, processor = self.learner.words, self.learner.processor
+        return [
+            batch([paid.example for paid in rows[n : n + size]], words, processor).to(device)
+            for n in range(0, len(rows), size)
+        ]
+
+    @torch.no_grad()
+    def _logprobs(self, rows: Sequence[Paid]) -> list[torch.Tensor]:
+        """(B, T) of each micro-batch, before the step's first update."""
+        return [self.learner.scorer(b.inputs, b.mask)[0] for b in self._batches(rows)]
+
+    def _update(
+        self, rows: Sequence[Paid], old: list[torch.Tensor] | None, count: int, tokens_in: int
+    ) -> dict[str, float]:
+        """One step of the optimizer over ``count`` trajectories, of which ``rows`` have an advantage."""
+        learner, config = self.learner, self.config
+        lr = learner.rate.at(self.step, self.steps)
+        if not rows:
+            return {"loss": 0.0, "grad_norm": 0.0, "lr": lr, "clip_fraction": 0.0, "entropy": 0.0}
+        clip, normaliser = Clip(config.clip_low, config.clip_high), None
+        if config.token_level:
+            normaliser = tokens_in
+        loss = entropy = clipped = written = 0.0
+        for n, micro in enumerate(self._batches(rows)):
+            some = rows[n * config.micro_batch : (n + 1) * config.micro_batch]
+            paid = torch.tensor([row.advantage for row in some], device=micro.mask.device)
+            logprobs, spread = learner.scorer(micro.inputs, micro.mask, entropies=True)
+            before = logprobs.detach() if old is None else old[n]
+            part, beyond = grpo_loss(
+                logprobs, before, micro.mask, paid, clip, rows=count, tokens=normaliser
+            )
+            learner.accelerator.backward(part)
+            loss += float(part.detach())
+            entropy += float(spread.sum())
+            clipped += int(beyond)
+            written += int(micro.mask.sum())
+        norm = learner.update(self.out, self.step, lr, loss, config.max_grad_norm)
+        return {
+            "loss": loss,
+            "grad_norm": norm,
+            "lr": lr,
+            "clip_fraction": clipped / written,
+            "entropy": entropy / written,
+        }
+
+
+def _varies(group: Group) -> bool:
+    return len({row.score.total for row in group}) > 1
+
+
+def _tokens(groups: Sequence[Group]) -> int:
+    """Model tokens of all trajectories, those without an advantage too."""
+    return sum(
+        len(turn.ids or ()) for group in groups for row in group for turn in row.trajectory.turns
+    )
+
+
+def _shown(row: Graded) -> dict[str, Any]:
+    return {
+        "id": row.trajectory.id,
+        "question": row.problem.question,
+        "options": list(row.problem.options),
+        "truth": row.problem.answer,
+        "turns": [turn.text for turn in row.trajectory.turns],
+        "stop": str(row.trajectory.stop),
+        "reward": row.score.total,
+        "draw": row.score.draw,
+        "strict": row.reflection.strict,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    try:
+        tell_dagster(train(configure(GrpoConfig, arguments)))
+    except (WrongData, pixels.GridMismatch, TrainingError, OSError) as error:
+        print(f"grpo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
