@@ -61,6 +61,9 @@ class Local:
         self._waiting.append((state, future))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
+        await asyncio.wait({future, self._worker}, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            self._worker.result()  # raises what broke it
         return await future
 
     async def _work(self) -> None:
@@ -71,13 +74,7 @@ class Local:
                 count = len(self._waiting)
                 await asyncio.sleep(0)
             due, self._waiting = self._waiting[: self.batch], self._waiting[self.batch :]
-            try:
-                self._answer(due)
-            except BaseException as error:
-                for _, future in due:
-                    if not future.done():
-                        future.set_exception(error)
-                raise
+            self._answer(due)
             await asyncio.sleep(0)
 
     def _answer(self, due: Sequence[tuple[State, "asyncio.Future[Turn]"]]) -> None:

@@ -1,0 +1,170 @@
+"""Evaluation: its numbers against hand counts, and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.bodies import TABLES
+from pipeline import rows
+from pipeline.curate import grade
+from pipeline.reflection import Tolerance
+from pipeline.reward import Rules
+from pipeline.store import Store, Writer
+from pipeline.types import Modality, Step, Trajectory
+from tests.conftest import box, run
+from tests.trainers.conftest import Small, problem_of
+from trainers import evaluate as evaluation
+from trainers.checkpoint import TrainingError
+from trainers.evaluate import EvaluateConfig, evaluate
+from trainers.feed import WrongData
+from trainers.outcomes import outcome
+
+ORACLE = json.dumps({"kind": "oracle", "rates": {}})
+
+
+@pytest.fixture
+def problems(tmp_path: Path, one: Small) -> str:
+    """Two problems of each modality in the evaluation split; the other splits are empty."""
+    store = Store.at(tmp_path / "data")
+    with Writer(store, "problems", "2" * 16, TABLES["problems"]) as writer:
+        for number in range(6):
+            problem = problem_of(list(Modality)[number % 3], one.family, number)
+            writer.append("evaluation", rows.problem_row(problem))
+    return str(tmp_path / "data" / "problems" / ("2" * 16))
+
+
+def config_of(problems: str, out: Path, **changes: Any) -> EvaluateConfig:
+    given = {"policies": [ORACLE], "names": ["oracle"], "problems": problems, "out": str(out)}
+    small = {"splits": ["evaluation"], "samples": 4, "bootstrap": 200}
+    return EvaluateConfig(**{**given, **small, **changes})  # type: ignore[arg-type]
+
+
+def summary(out: Path) -> list[dict[str, Any]]:
+    return json.loads((out / "evaluation.json").read_text())["rows"]  # type: ignore[no-any-return]
+
+
+def kept(out: Path) -> list[dict[str, Any]]:
+    return pq.read_table(out / "trajectories.parquet").to_pylist()
+
+
+def test_the_table_says_what_a_count_by_hand_of_the_trajectories_says(
+    problems: str, tmp_path: Path
+) -> None:
+    config = config_of(problems, tmp_path / "out", samples=6, k=2)
+    evaluate(config)
+    told, every = summary(tmp_path / "out"), kept(tmp_path / "out")
+    (whole,) = [row for row in told if row["by"] == "all"]
+    assert len(every) == 36
+    assert whole["problems"] == 6
+    assert whole["accuracy"] == pytest.approx(sum(r["solved"] for r in every) / 36)
+    assert whole["strict"] == pytest.approx(sum(r["strict"] for r in every) / 36)
+    assert whole["draw"] == pytest.approx(sum(r["draw"] for r in every) / 36)
+    boxes = [
+        op for r in every for turn in r["turns"] for op in turn["ops"] or () if op["type"] == "box"
+    ]
+    assert whole["boxes"] == pytest.approx(len(boxes) / 36)
+    assert whole["turns"] == pytest.approx(sum(len(r["turns"]) for r in every) / 36)
+    assert whole["stops"]["answered"] == pytest.approx(
+        sum(r["stop"] == "answered" for r in every) / 36
+    )
+    by_problem: dict[str, list[bool]] = {}
+    for row in every:
+        by_problem.setdefault(row["problem_id"], []).append(row["solved"])
+    pairs = [
+        [a or b for n, a in enumerate(tries) for b in tries[n + 1 :]]
+        for tries in by_problem.values()
+    ]
+    best = sum(sum(p) / len(p) for p in pairs) / len(pairs)
+    assert whole["pass_at_k"] == pytest.approx(best)
+    assert whole["gap"] == pytest.approx(best - whole["accuracy"])
+    assert whole["accuracy_low"] <= whole["accuracy"] <= whole["accuracy_high"]
+
+
+def test_every_modality_and_task_has_its_own_row(problems: str, tmp_path: Path) -> None:
+    evaluate(config_of(problems, tmp_path / "out"))
+    told = summary(tmp_path / "out")
+    assert [row["value"] for row in told if row["by"] == "modality"] == ["image", "video", "views"]
+    assert [row["value"] for row in told if row["by"] == "task"] == ["plain"]
+    parts = [row for row in told if row["by"] == "modality"]
+    assert sum(row["accuracy"] for row in parts) / 3 == pytest.approx(told[0]["accuracy"])
+
+
+def test_a_checkpoint_is_asked_greedily_too_and_an_oracle_is_not(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    checkpoint = json.dumps({"kind": "checkpoint", "model": str(one.folder)})
+    names = {"policies": [ORACLE, checkpoint], "names": ["oracle", "small"]}
+    evaluate(config_of(problems, tmp_path / "out", **names, samples=2, max_tokens=8))
+    every = kept(tmp_path / "out")
+    counts = {
+        (model, greedy): sum((r["model"], r["greedy"]) == (model, greedy) for r in every)
+        for model in ("oracle", "small")
+        for greedy in (False, True)
+    }
+    assert counts == {
+        ("oracle", False): 12, ("oracle", True): 0, ("small", False): 12, ("small", True): 6,
+    }  # fmt: skip
+    told = {row["model"]: row for row in summary(tmp_path / "out") if row["by"] == "all"}
+    assert told["oracle"]["greedy"] is None
+    assert told["small"]["greedy"] == 0
+    assert told["small"]["tokens"] > 0
+
+
+def test_an_evaluation_that_was_ended_runs_only_what_is_missing(
+    problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(problems, tmp_path / "out", policies=[ORACLE] * 2, names=["a", "b"])
+    asked = []
+    graded = evaluation._graded
+
+    def watched(config: Any, policy: str, split: str, greedy: bool, name: str) -> Any:
+        asked.append(name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return graded(config, policy, split, greedy, name)
+
+    monkeypatch.setattr(evaluation, "_graded", watched)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config)
+    assert not (tmp_path / "out" / "done.json").exists()
+    evaluate(config)
+    assert asked == ["a", "b", "b"]
+    whole = config_of(problems, tmp_path / "new", policies=[ORACLE] * 2, names=["a", "b"])
+    monkeypatch.undo()
+    evaluate(whole)
+    assert summary(tmp_path / "out") == summary(tmp_path / "new")
+    assert kept(tmp_path / "out") == kept(tmp_path / "new")
+
+
+def test_problems_that_are_not_there_are_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "problems" / "none")
+    with pytest.raises(WrongData, match="is not there: build problems first"):
+        evaluate(config_of(missing, tmp_path / "out"))
+
+
+def test_a_model_that_cannot_be_asked_is_an_error_and_no_zero(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    checkpoint = json.dumps({"kind": "checkpoint", "model": str(one.folder)})
+    config = config_of(
+        problems, tmp_path / "out", policies=[checkpoint], names=["small"], max_context=16
+    )
+    with pytest.raises(TrainingError, match="small could not be asked 24 of 24 times"):
+        evaluate(config)
+
+
+def test_two_models_of_one_name_are_refused(problems: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongData, match="as many different names"):
+        evaluate(config_of(problems, tmp_path, policies=[ORACLE] * 2, names=["a", "a"]))
+
+
+def test_boxes_of_a_turn_with_a_fault_are_not_counted(one: Small) -> None:
+    problem = problem_of(Modality.IMAGE, one.family)
+    good, away = box(0, 0, 20, 20), box(0, 0, 20, 20, k=9)
+    done = run(problem, [Step("a", (good,)), Step("b", (away,))])
+    assert isinstance(done, Trajectory)
+    (row,) = grade([problem], [done], Rules(), Tolerance())
+    assert (outcome(row).boxes, outcome(row).turns, outcome(row).stop) == (1, 2, "bad_op")

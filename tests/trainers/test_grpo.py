@@ -1,0 +1,325 @@
+"""GRPO: what a step does with its groups, and that a run ends where it must."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from assets.bodies import TABLES
+from pipeline import pixels, protocol, rows, tokens
+from pipeline.protocol import FAMILIES
+from pipeline.rollout import read_turn
+from pipeline.store import Store, Writer
+from pipeline.types import Answer, Modality, State, Turn
+from tests.conftest import box
+from tests.trainers.conftest import Small, problem_of
+from trainers.checkpoint import TrainingError, weights_sha256
+from trainers.feed import WrongData
+from trainers.encode import batch
+from trainers.grpo import GrpoConfig, Paid, _Run, train
+from trainers.losses import advantages
+
+
+def rl_export(root: Path, small: Small, count: int, **changes: object) -> str:
+    """The folder of an export of problems, as the pipeline writes it."""
+    store = Store.at(root)
+    with Writer(store, "rl_export", "1" * 16, TABLES["rl_export"]) as writer:
+        for number in range(count):
+            problem = problem_of(list(Modality)[number % 3], small.family, number)
+            wire = {"family": small.name, "max_turns": 4, "max_images": 42}
+            writer.append("train", {**rows.problem_row(problem), **wire, **changes})
+    return str(root / "rl_export" / ("1" * 16))
+
+
+Says = Callable[[State], list[str]]
+
+
+class Scripted:
+    """A policy that says fixed texts, as the ids that they are written as."""
+
+    def __init__(self, small: Small, says: Says, cut: Callable[[State], bool] = lambda _: False):
+        self.small, self.says, self.cut = small, says, cut
+
+    async def act(self, state: State) -> Turn:
+        text = self.says(state)[len(state.turns)]
+        ids = self.small.words.write(text)
+        if self.cut(state):
+            ids = ids[:5]
+        else:
+            ids = (*ids, self.small.words.end)
+        return read_turn(state, text, self.small.family, ids=ids, truncated=self.cut(state))
+
+
+def answer(letter: str) -> str:
+    return protocol.write(Answer("I see.", letter))
+
+
+def by_sample(letters: str) -> Says:
+    return lambda state: [answer(letters[state.sample])]
+
+
+@pytest.fixture
+def problems(tmp_path: Path, one: Small) -> str:
+    return rl_export(tmp_path / "data", one, 4)
+
+
+def config_of(one: Small, problems: str, out: Path, **changes: Any) -> GrpoConfig:
+    small = {"problems_per_step": 2, "samples": 4, "max_tokens": 8, "lr": 1e-3, "in_flight": 16}
+    given = {"model": str(one.folder), "data": [problems], "out": str(out), "steps": 1}
+    return GrpoConfig(**{**given, **small, **changes})  # type: ignore[arg-type]
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(run: _Run) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in run.learner.scorer.parameters()]
+
+
+def moved(before: Sequence[torch.Tensor], run: _Run) -> bool:
+    return any(not torch.equal(a, b) for a, b in zip(before, weights(run), strict=True))
+
+
+def advance(run: _Run) -> dict[str, Any]:
+    """The one step of a run, without the folder around it."""
+    groups = run._groups()
+    rewards = torch.tensor([[row.score.total for row in group] for group in groups])
+    return run._learn(groups, advantages(rewards))
+
+
+def test_groups_that_do_not_vary_leave_every_weight_as_it_was(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AAAA"))
+    run = _Run(config_of(one, problems, tmp_path), lambda _: policy)
+    before = weights(run)
+    numbers = advance(run)
+    assert numbers["grad_norm"] == 0
+    assert not moved(before, run)
+
+
+def test_a_right_answer_grows_likelier_and_a_wrong_one_less_likely(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AABB"))
+    run = _Run(config_of(one, problems, tmp_path, updates=1, lr=1e-4), lambda _: policy)
+    groups = run._groups()
+    examples = [run._example(row) for row in groups[0]]
+    before = [float(p) for p in logprobs(run, examples)]
+    advance(run)
+    after = [float(p) for p in logprobs(run, examples)]
+    assert after[0] > before[0]
+    assert after[3] < before[3]
+
+
+def logprobs(run: _Run, examples: Sequence[Any]) -> torch.Tensor:
+    made = batch(examples, run.learner.words, run.learner.processor)
+    with torch.no_grad():
+        return run.learner.scorer(made.inputs, made.mask)[0].sum(1)
+
+
+def test_whatever_ends_a_rollout_but_an_answer_earns_nothing(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    def says(state: State) -> list[str]:
+        picture = protocol.write(protocol.Step("Here.", (box(0, 0, 20, 20, "cat", k=1),)))
+        far = protocol.write(protocol.Step("There.", (box(0, 0, 20, 20, "cat", k=99),)))
+        scripts = {
+            0: [answer("A")],
+            1: ["nonsense"],
+            2: [far],
+            3: [picture, picture],
+            4: [picture.replace("20", str(20 + n)) for n in range(4)],
+            5: [answer("A")],
+        }
+        return scripts[state.sample]
+
+    policy = Scripted(one, says, cut=lambda state: state.sample == 5)
+    config = config_of(one, problems, tmp_path, samples=6)
+    group = _Run(config, lambda _: policy)._groups()[0]
+    stops = [str(row.trajectory.stop) for row in group]
+    assert stops == [
+        "answered", "malformed", "bad_op", "repeated_op", "too_many_turns", "truncated",
+    ]  # fmt: skip
+    assert [row.score.total for row in group] == [2.0, 0, 0, 0, 0, 0]
+
+
+def test_before_its_first_update_a_step_has_a_ratio_of_one_everywhere(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AABB"))
+    run = _Run(config_of(one, problems, tmp_path), lambda _: policy)
+    examples = [run._example(row) for group in run._groups() for row in group]
+    paid = [Paid(example, 1.0) for example in examples]
+    kept = run._logprobs(paid)
+    for micro, old in zip(run._batches(paid), kept, strict=True):
+        now, _ = run.learner.scorer(micro.inputs, micro.mask)
+        assert torch.allclose((now - old)[micro.mask].exp(), torch.ones(()), atol=1e-5)
+
+
+def test_groups_without_variance_are_replaced_when_asked(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    def says(state: State) -> list[str]:
+        level = state.problem.id in first
+        return [answer("A" if level or state.sample else "B")]
+
+    policy = Scripted(one, says)
+    config = config_of(one, problems, tmp_path, problems_per_step=2, refill=1)
+    run = _Run(config, lambda _: policy)
+    first = {problem.id for problem in run.asked.step(0, 2, config.seed)}
+    groups = run._groups()
+    assert {g[0].problem.id for g in groups} & first == set()
+    assert len(groups) == 2
+
+
+def test_truncated_trajectories_teach_nothing_when_they_are_masked(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AABB"), cut=lambda state: state.sample == 3)
+    for masked, rows_paid in ((False, 8), (True, 6)):
+        config = config_of(one, problems, tmp_path / str(masked), mask_truncated=masked)
+        run = _Run(config, lambda _: policy)
+        groups = run._groups()
+        rewards = torch.tensor([[row.score.total for row in group] for group in groups])
+        assert len(run._paid(groups, rewards - 1.0)) == rows_paid
+
+
+def test_token_level_normalisation_weighs_long_trajectories_more(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    def says(state: State) -> list[str]:
+        thought = "I see. " * (1 if state.sample < 2 else 20)
+        return [protocol.write(Answer(thought.strip(), "A" if state.sample % 2 else "B"))]
+
+    policy = Scripted(one, says)
+    norms = []
+    for level in (False, True):
+        config = config_of(one, problems, tmp_path / str(level), token_level=level, updates=1)
+        norms.append(advance(_Run(config, lambda _: policy))["grad_norm"])
+    assert norms[0] > 0
+    assert norms[0] != pytest.approx(norms[1], rel=0.05)
+
+
+def test_a_run_writes_every_number_of_each_step_and_some_trajectories_to_look_at(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AABA"))
+    config = config_of(one, problems, tmp_path, steps=2, keep=3)
+    facts = train(config, lambda _: policy)
+    told = lines(tmp_path)
+    assert [line["step"] for line in told] == [1, 2]
+    names = {
+        "reward", "correct", "format", "draw", "solved", "stops", "paper", "strict", "helped",
+        "boxes", "lines", "turns", "tokens", "zero_variance", "clip_fraction", "entropy", "loss",
+        "grad_norm", "lr", "seconds", "seconds_rollout",
+    }  # fmt: skip
+    assert names <= set(told[0])
+    assert told[0]["reward"] == pytest.approx(1.5)
+    assert told[0]["stops"] == {"answered": 1.0}
+    assert told[0]["entropy"] > 0
+    shown = (tmp_path / "samples" / "000002.jsonl").read_text().splitlines()
+    assert [json.loads(line)["stop"] for line in shown] == ["answered"] * 3
+    assert facts["steps"] == 2
+    assert json.loads((tmp_path / "done.json").read_text())["weights_sha256"]
+
+
+def test_the_model_itself_samples_unless_another_policy_is_given(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    train(config_of(one, problems, tmp_path, steps=2, lora_rank=2))
+    told = lines(tmp_path)
+    assert [line["tokens"] for line in told] == [pytest.approx(8, abs=3)] * 2
+    assert (tmp_path / "model" / "model.safetensors").exists()
+
+
+def test_a_policy_that_does_not_keep_its_ids_is_refused(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    class Forgetful(Scripted):
+        async def act(self, state: State) -> Turn:
+            return replace(await super().act(state), ids=None)
+
+    policy = Forgetful(one, by_sample("AABB"))
+    with pytest.raises(ValueError, match="ids it was sampled as"):
+        train(config_of(one, problems, tmp_path), lambda _: policy)
+
+
+def test_problems_for_another_family_are_refused(one: Small, tmp_path: Path) -> None:
+    other = rl_export(tmp_path, one, 2, family="qwen3-vl")
+    with pytest.raises(WrongData, match="for qwen3-vl, and a model of qwen2.5-vl"):
+        train(config_of(one, other, tmp_path / "out"))
+
+
+def test_an_empty_set_is_refused_with_the_remedy(one: Small, tmp_path: Path) -> None:
+    empty = rl_export(tmp_path, one, 0)
+    with pytest.raises(WrongData, match="no rows to train on: loosen the filters"):
+        train(config_of(one, empty, tmp_path / "out"))
+
+
+def test_prompts_that_are_all_too_long_stop_the_run(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="longer than max_context 16"):
+        train(config_of(one, problems, tmp_path, max_context=16))
+
+
+def test_the_context_of_a_rollout_is_counted_in_the_model_s_own_tokens(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AABB"))
+    run = _Run(config_of(one, problems, tmp_path), lambda _: policy)
+    row = run._groups()[0][0]
+    count = tokens.counter(one.words)
+    assert count(row.state, one.family, 4) == len(run._example(row).ids)
+
+
+def run_scripted(path: str) -> None:
+    """A run whose rewards vary, in a process of its own."""
+    config = GrpoConfig(**json.loads(Path(path).read_text()))
+    processor = pixels.load_processor(config.model)
+    words = tokens.vocabulary(processor)
+    small = Small("qwen2.5-vl", Path(config.model), processor, words, FAMILIES["qwen2.5-vl"])
+    train(config, lambda step: Scripted(small, by_sample("AB" if step % 2 else "BA")))
+
+
+def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        path = tmp_path / f"{out.name}.json"
+        config = config_of(one, problems, out, steps=6, checkpoint_every=2, samples=2)
+        path.write_text(json.dumps(config.__dict__))
+        code = f"from tests.trainers.test_grpo import run_scripted; run_scripted({str(path)!r})"
+        return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait(200) == 0
+    killed = start(tmp_path / "killed")
+    while not (tmp_path / "killed" / "checkpoints" / "000002").exists():
+        time.sleep(0.02)
+        assert killed.poll() is None
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "done.json").exists()
+    assert start(tmp_path / "killed").wait(200) == 0
+    timeless = [
+        [
+            {name: value for name, value in line.items() if not name.startswith("seconds")}
+            for line in lines(tmp_path / run)
+        ]
+        for run in ("whole", "killed")
+    ]
+    assert timeless[0] == timeless[1]
+    assert all(line["grad_norm"] > 0 for line in timeless[0])
+    hashes = {weights_sha256(tmp_path / run / "model") for run in ("whole", "killed")}
+    assert len(hashes) == 1
+    assert weights_sha256(one.folder) not in hashes
