@@ -1,9 +1,10 @@
 # Every target sets up what it needs by itself: the environment lives in .venv.
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH := torch==2.13.0
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test test-slow lint ui picture lock clean
+.PHONY: demo test test-slow lint ui base bench picture lock clean
 
 demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	$(BIN)/drawloop build mini
@@ -25,18 +26,26 @@ lint: $(VENV)/.ready
 ui: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml
 
+base: $(VENV)/.ready  ## the tiny base again: over an hour on a laptop, minutes on a GPU
+	$(BIN)/python weights/make.py
+
+bench: $(VENV)/.ready  ## our trainers beside TRL's, in one run
+	$(BIN)/python benchmarks/beside_trl.py
+
 picture: $(VENV)/.ready  ## the README's picture
 	$(BIN)/python docs/picture.py
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)"  # with the libraries that its build for this machine needs
 	$(BIN)/pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 lock: $(VENV)/.ready  ## the newest versions that pyproject.toml allows
-	$(BIN)/pip install --quiet --upgrade -e ".[dev]" hatchling editables
-	$(BIN)/pip freeze --exclude-editable > requirements.lock
+	$(BIN)/pip install --quiet --upgrade -e ".[dev,train]" "$(TORCH)" hatchling editables
+	$(BIN)/pip install --quiet --upgrade --no-deps "trl>=1.16,<1.17"
+	$(BIN)/pip freeze --exclude-editable | grep -v "^torch==" > requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

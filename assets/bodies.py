@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import pyarrow as pa
-from pydantic import TypeAdapter
 
+from assets import models
 from assets.inputs import Inputs, put, with_rejects
 from pipeline import curate, problems, rows, skills, teachers
 from pipeline.rollout import rollout
 from pipeline.rows import Row
 from pipeline.store import Writer
-from pipeline.types import KEPT, SPLITS, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import Policy, Stage, Version
+from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
+from pipeline.versions import EVERY_SPLIT, Stage, Version
 
 Body = Callable[[Version, Inputs, Writer], None]
 
@@ -41,10 +41,29 @@ WIRE = pa.schema(  # what a row's texts were written for
     ]
 )
 POLICY = pa.schema([("policy", pa.string())])
+EVALUATED = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("greedy", pa.bool_()),  # or one of the samples
+    ]
+)
+SUMMARY = pa.schema(
+    [
+        *((name, pa.string()) for name in ("model", "split", "by", "value")),
+        *((name, pa.int32()) for name in ("problems", "samples", "k")),
+        *((name, pa.float64()) for name in ("accuracy", "accuracy_low", "accuracy_high")),
+        *((name, pa.float64()) for name in ("correct", "greedy", "pass_at_1", "pass_at_k", "gap")),
+        *((name, pa.float64()) for name in ("draw", "paper", "strict", "helped")),
+        *((name, pa.float64()) for name in ("turns", "boxes", "lines", "tokens")),
+        ("stops", pa.string()),  # JSON: share by stop reason
+    ]
+)
 
 TABLES: dict[str, dict[str, pa.Schema]] = {
     "problems": with_rejects(
-        dict.fromkeys(SPLITS, PROBLEM), rows.joined(pa.schema([("split", pa.string())]), PROBLEM)
+        dict.fromkeys(EVERY_SPLIT, PROBLEM),
+        rows.joined(pa.schema([("split", pa.string())]), PROBLEM),
     ),
     "skills": {"skills": GRADED},
     "trajectories": with_rejects({"trajectories": rows.TRAJECTORY}, FAILED),
@@ -52,6 +71,7 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "reflective": with_rejects({"reflective": GRADED}, GRADED),
     "rl": with_rejects({"rl": PASSED}, PASSED),
     "model": {"policy": POLICY},
+    "evaluation": {"trajectories": rows.joined(EVALUATED, GRADED), "summary": SUMMARY},
     "export": {"train": rows.joined(GRADED, PROBLEM, WIRE)},
     "rl_export": {"train": rows.joined(PASSED, PROBLEM, WIRE)},
 }
@@ -88,10 +108,9 @@ def sample_model(stage: str, model: str, split: str) -> Body:
     """Trajectories from the policy that a model asset refers to."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        reference = next(inputs.rows(model, "policy"))["policy"]
-        policy: Policy = TypeAdapter(Policy).validate_json(reference)
-        asked: Stage = getattr(version, stage)
-        _sample(version, asked.model_copy(update={"policy": policy}), split, inputs, writer)
+        sampling = getattr(version, stage).sampling
+        given = Stage(policy=models.policy(inputs, model), sampling=sampling)
+        _sample(version, given, split, inputs, writer)
 
     return body
 
@@ -136,16 +155,6 @@ def choose_rl_problems(version: Version, inputs: Inputs, writer: Writer) -> None
     samples = version.reflective_model.sampling.samples
     for row in curate.pass_rates(inputs.problems("rl", pictures=False), graded):
         put(writer, "rl", _pass_row(row), curate.learnable(row, samples))
-
-
-def refer_to_model(stage: str) -> Body:
-    """A model that is given, by what the version says of it."""
-
-    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        asked: Stage = getattr(version, stage)
-        put(writer, "policy", {"policy": asked.policy.model_dump_json()}, KEPT)
-
-    return body
 
 
 def export(split: str, made: str) -> Body:

@@ -6,6 +6,7 @@ from importlib.metadata import version as installed
 
 from assets.graph import NODES, address, lineage, recipe, schemas
 from assets.inputs import Inputs
+from assets.launch import Launch, process
 from pipeline.canvas import RENDERER
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import Row, hugging_face
@@ -37,15 +38,24 @@ def find(asset: str, version: Version, store: Store) -> Built | None:
     manifest = store.manifest(asset, place)
     if manifest is None:
         return None
-    inputs = Inputs(store, {name: address(name, version) for name in NODES[asset].inputs})
-    return Built(asset, version, inputs, place, manifest)
+    return Built(asset, version, _inputs(asset, version, store, process), place, manifest)
 
 
-def build(asset: str, version: Version, store: Store) -> Built:
-    """The asset, written now unless it is in the store already."""
+def _inputs(asset: str, version: Version, store: Store, launch: Launch) -> Inputs:
+    read = NODES[asset].reads(version)
+    return Inputs(store, {name: address(name, version) for name in read}, launch)
+
+
+def build(asset: str, version: Version, store: Store, launch: Launch = process) -> Built:
+    """The asset, written now unless it is in the store already.
+
+    Raises:
+        StoreError: if an asset that it reads is not there or damaged.
+        TrainerFailed: if it is trained, or evaluated, and that fails.
+    """
     if (built := find(asset, version, store)) is not None:
         return built
-    inputs = Inputs(store, {name: address(name, version) for name in NODES[asset].inputs})
+    inputs = _inputs(asset, version, store, launch)
     tables = {
         name: hugging_face(schema) if "images" in schema.names else schema
         for name, schema in schemas(asset).items()

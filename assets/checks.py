@@ -7,7 +7,9 @@ shows. ``CHECKS`` says which asset promises what.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 
+from assets import models
 from assets.build import Built
 from assets.graph import NODES
 from assets.inputs import FACTS, REJECTS
@@ -15,7 +17,10 @@ from pipeline import reward, rows, skills
 from pipeline.curate import along
 from pipeline.problems import fingerprints
 from pipeline.rollout import retrace
-from pipeline.types import SPLITS, Box, Kind
+from pipeline.types import Box, Kind
+from pipeline.versions import EVALUATED, EVERY_SPLIT, MODELS
+
+SUMMARY = "summary"  # of an evaluation's rows: these are told, not kept or dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ def nothing_lost(built: Built) -> Finding:
     tables = {
         name: sum(1 for _ in built.rows(name, _thinnest(name))) for name in built.manifest.tables
     }
-    kept = sum(count for name, count in tables.items() if name != REJECTS)
+    kept = sum(count for name, count in tables.items() if name not in (REJECTS, SUMMARY))
     reasons = (
         Counter(row["reason"] for row in built.rows(REJECTS, ["reason"]))
         if REJECTS in tables
@@ -53,7 +58,7 @@ def nothing_lost(built: Built) -> Finding:
 
 def _thinnest(table: str) -> list[str]:
     """One small column, so that counting rows does not read pictures."""
-    return ["policy" if table == "policy" else "problem_id"]
+    return [{"policy": "policy", SUMMARY: "model"}.get(table, "problem_id")]
 
 
 def _dropped(built: Built) -> int:
@@ -67,7 +72,12 @@ def _came_in(built: Built) -> int:
         asked = sum(built.version.problems.splits.values())
         return asked + _dropped(built)
     if node.tables == "model":
-        return 1
+        return int(built.version.policy(asset) is not None)
+    if asset == "evaluation":
+        few = built.version.evaluation.limit
+        counts = [inputs.count("problems", split) for split in EVALUATED]
+        asked = sum(min(count, few or count) for count in counts)
+        return asked * sum(map(built.version.evaluations, MODELS))
     if node.tables == "trajectories":
         stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[
             node.split
@@ -91,7 +101,7 @@ def parts_intact(built: Built) -> Finding:
 def gold_scores_full(built: Built) -> Finding:
     """Every gold solution, told through text and parsing, earns full marks from the real grader."""
     version, failed, asked = built.version, [], 0
-    for split in SPLITS:
+    for split in EVERY_SPLIT:
         for row in built.rows(split, FACTS):
             problem = rows.problem(row)
             if not problem.gold:
@@ -108,18 +118,52 @@ def splits_disjoint(built: Built) -> Finding:
     """No two splits share a problem or a scene."""
     owner: dict[bytes, str] = {}
     shared = []
-    for split in SPLITS:
+    for split in EVERY_SPLIT:
         for problem in map(rows.problem, built.rows(split, FACTS)):
             others = {owner.setdefault(mark, split) for mark in fingerprints(problem)} - {split}
             shared += [f"{problem.id} with {other}" for other in sorted(others)]
     return Finding(not shared, f"{len(owner)} fingerprints; shared: {shared[:5] or 'none'}")
 
 
+def base_disjoint(built: Built) -> Finding:
+    """No scene that the tiny base was trained on is in a split that is evaluated on."""
+    base = built.version.base_model
+    if base is None or base.kind != "tiny":
+        return Finding(True, "the version has no tiny base")
+    seen, shared, asked = models.tiny_scenes(), [], 0
+    for split in EVALUATED:
+        for problem in map(rows.problem, built.rows(split, FACTS)):
+            asked += 1
+            if any(mark in seen for mark in fingerprints(problem)):
+                shared.append(problem.id)
+    said = f"{asked} problems, {len(seen)} fingerprints of the base; shared: {shared[:5] or 'none'}"
+    return Finding(bool(seen) and not shared, said)
+
+
+def summary_agrees(built: Built) -> Finding:
+    """The accuracy of every model on every split is that of the trajectories that are kept."""
+    solved: dict[tuple[str, str], list[bool]] = {}
+    for row in built.rows("trajectories", ["model", "split", "greedy", "solved"]):
+        if not row["greedy"]:
+            solved.setdefault((row["model"], row["split"]), []).append(row["solved"])
+    told = {
+        (row["model"], row["split"]): row["accuracy"]
+        for row in built.rows(SUMMARY, ["model", "split", "by", "accuracy"])
+        if row["by"] == "all"
+    }
+    off = [
+        f"{model} on {split}"
+        for model, split in sorted(solved.keys() | told.keys())
+        if abs(fmean(solved.get((model, split), []) or [-1]) - told.get((model, split), -2)) > 1e-9
+    ]
+    return Finding(not off, f"{len(told)} accuracies; off: {off or 'none'}")
+
+
 def answers_balanced(built: Built) -> Finding:
     """No letter is right more often than chance explains (4 s.d.), and no number rules a task."""
     letters: Counter[tuple[int, str]] = Counter()
     values: Counter[tuple[str, str]] = Counter()
-    for split in SPLITS:
+    for split in EVERY_SPLIT:
         for row in built.rows(split, ["task", "kind", "options", "answer"]):
             if row["kind"] == Kind.CHOICE:
                 letters[len(row["options"]), row["answer"]] += 1
@@ -168,7 +212,8 @@ def ops_on_pictures(built: Built) -> Finding:
 
 EVERY: tuple[Check, ...] = (nothing_lost, parts_intact)
 CHECKS: dict[str, tuple[Check, ...]] = {
-    "problems": (gold_scores_full, splits_disjoint, answers_balanced),
+    "problems": (gold_scores_full, splits_disjoint, base_disjoint, answers_balanced),
+    "evaluation": (summary_agrees,),
     "drawing_skills": (ops_on_pictures,),
     "teacher_trajectories": (ops_on_pictures,),
     "reflective_trajectories": (ops_on_pictures,),

@@ -4,19 +4,17 @@ import fcntl
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-from pyarrow import fs
 
 from pipeline.store import Store, StoreError
 from pipeline.teachers import NoBackend
-from pipeline.versions import VersionError, load, names
+from pipeline.versions import MODELS, VersionError, load, names
 
 HOME = Path(__file__).parent.parent
 
@@ -97,6 +95,9 @@ def plan(version: str, as_json: bool) -> None:
     total = sum(line.bytes for line in lines)
     click.echo(f"\nExports embed the pictures again: at most another {_size(total)}.")
     click.echo("Tokens and sizes are estimates from a few measured samples of each stage.")
+    if chosen.trains:
+        trained = ", ".join(model for model in MODELS if chosen.is_trained(model))
+        click.echo(f"Trained here: {trained}. The time that takes is the trainers', and not told.")
     if missing := sorted({line.policy for line in lines if not line.runnable}):
         click.echo(f"No backend here runs {', '.join(missing)}: this version can be planned only.")
 
@@ -110,26 +111,28 @@ def try_version(version: str, count: int) -> None:
     from assets.trial import trial
 
     store = Store.at()
-    local = isinstance(store.files, fs.LocalFileSystem)
-    folder = Path(store.root if local else tempfile.gettempdir()) / "try" / version
-    for line in trial(load(version), count, folder):
+    for line in trial(load(version), store, count, store.desk / "try" / version):
         click.echo(line)
 
 
 @main.command()
 @click.argument("versions", nargs=-1, required=True)
+@click.option("--sets", "only_sets", is_flag=True, help="Only the exports, and what they need.")
 @plain_errors
-def build(versions: tuple[str, ...]) -> None:
-    """Materializes the sets and exports of one VERSION after another, in this process."""
+def build(versions: tuple[str, ...], only_sets: bool) -> None:
+    """Materializes all that one VERSION after another is made of: its sets, its models, and their
+    evaluation. Trainers run as processes of their own."""
     chosen = [load(name) for name in versions]
     from assets.definitions import defs
+    from assets.graph import NODES, needed, sets
 
-    job = defs.resolve_job_def("sets")
+    job = defs.resolve_job_def("all")
     quiet = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
     with _instance() as instance:
         for version in chosen:
             result = job.execute_in_process(
                 partition_key=version.name,
+                asset_selection=_keys(needed(sets(), version) if only_sets else NODES),
                 instance=instance,
                 run_config=quiet,
                 raise_on_error=False,
@@ -141,14 +144,19 @@ def build(versions: tuple[str, ...]) -> None:
                 sys.exit(1)
 
 
+def _keys(assets: Iterable[str]) -> list[Any]:
+    import dagster as dg
+
+    return [dg.AssetKey(asset) for asset in assets]
+
+
 def _failures(result: Any) -> str:
     """The steps that failed and why, without what Dagster wraps around it."""
     causes = []
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
+            error = error.cause or error if error else None
             said = error.message.strip() if error else "a check failed"
             causes.append(f"{event.step_key}: {said}")
     blocked = [

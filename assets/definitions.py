@@ -6,7 +6,8 @@ import dagster as dg
 
 from assets.build import build
 from assets.checks import checks_of
-from assets.graph import NODES, Node, code_version
+from assets.graph import NODES, Node, code_version, sets
+from assets.launch import piped
 from assets.report import metadata
 from pipeline.store import Store
 from pipeline.versions import load, names
@@ -29,15 +30,18 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
     @dg.asset(
         name=name,
         partitions_def=VERSIONS,
-        deps=[*node.inputs, *node.after],
+        deps=[*node.inputs],
         group_name=node.group,
         description=node.about,
         kinds=KINDS.get(node.tables, {"parquet"}),
         code_version=code_version(name),
         check_specs=specs,
     )
-    def materialize(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
-        built = build(name, load(context.partition_key), Store.at())
+    def materialize(
+        context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
+        launch = piped(context, pipes)
+        built = build(name, load(context.partition_key), Store.at(), launch)
         context.log.info(f"{name} of {built.version.name} is at {built.path}")
         results = []
         for check in checks_of(name):
@@ -59,14 +63,20 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
 
 
 def jobs() -> list[Any]:
-    """``sets``: the three sets, the drawing skills and their exports, with all that they need."""
-    exports = [name for name in NODES if name.endswith("_export")]
-    selection = dg.AssetSelection.assets(*exports).upstream()
-    return [dg.define_asset_job("sets", selection=selection, partitions_def=VERSIONS)]
+    """``sets``: the exports, with all that they need; ``all``: the last model and evaluation, too."""
+    selections = {
+        "sets": dg.AssetSelection.assets(*sets()).upstream(),
+        "all": dg.AssetSelection.all(),
+    }
+    return [
+        dg.define_asset_job(name, selection=selection, partitions_def=VERSIONS)
+        for name, selection in selections.items()
+    ]
 
 
 defs = dg.Definitions(
     assets=[asset_of(name, node) for name, node in NODES.items()],
     jobs=jobs(),
+    resources={"pipes": dg.PipesSubprocessClient()},  # another client runs trainers elsewhere
     executor=dg.in_process_executor,  # assets pass rows through the store and use processes themselves
 )

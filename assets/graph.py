@@ -7,29 +7,29 @@ made before.
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from assets import bodies
+from assets import bodies, models
 from assets.bodies import TABLES, Body
 from pipeline.canvas import RENDERER
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import SCHEMA_VERSION
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
-from pipeline.teachers.oracle import ORACLE, Rates
-from pipeline.versions import Stage, Version
+from pipeline.teachers.oracle import ORACLE
+from pipeline.versions import MODELS, Version
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """One asset.
 
-    ``inputs`` are the assets that it reads. ``after`` are those that it stands behind in the graph
-    without reading them: what a model that is given would have been trained on. ``decided_by`` is
-    the part of the version that matters to it; ``code`` is raised when its own code would make
-    something else of the same inputs. ``tables`` names its schemas in `bodies.TABLES`.
+    ``inputs`` are the assets that it reads: a model of the seat ``trained`` reads them only if the
+    version trains it. ``decided_by`` is the part of the version that matters to it; ``code`` is
+    raised when its own code would make something else of the same inputs. ``tables`` names its
+    schemas in `bodies.TABLES`.
     """
 
     about: str
@@ -38,9 +38,13 @@ class Node:
     body: Body
     inputs: tuple[str, ...]
     decided_by: Callable[[Version], Any]
-    after: tuple[str, ...] = ()
     code: str = "1"
     split: str = ""  # of the problems that it is about
+    trained: str = ""
+
+    def reads(self, version: Version) -> tuple[str, ...]:
+        """The assets that it reads in a version."""
+        return () if self.trained and not version.is_trained(self.trained) else self.inputs
 
 
 def _mix(version: Version) -> Any:
@@ -51,7 +55,7 @@ def _mix(version: Version) -> Any:
         "canvas": version.canvas.model_dump(),
         "wording": version.wording,
         "problems": makers.model_dump(),
-        "tasks": {name: TASKS[name]().VERSION for name in makers.tasks},
+        "tasks": {name: TASKS[name]().VERSION for name in (*makers.tasks, *makers.unseen.tasks)},
         "sources": {name: SOURCES[name]().VERSION for name in makers.sources},
     }
 
@@ -67,8 +71,7 @@ def _skills(version: Version) -> Any:
 
 def _sampled(stage: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
-        asked: Stage = getattr(version, stage)
-        sampling = {**asked.model_dump(), **_referenced(stage)(version)}
+        sampling = {**getattr(version, stage).model_dump(), **_referenced(stage)(version)}
         return {**_drawn(version), "seed": version.seed, "stage": sampling}
 
     return decided_by
@@ -85,16 +88,16 @@ def _filtered(split: str) -> Callable[[Version], Any]:
     return decided_by
 
 
-def _referenced(stage: str) -> Callable[[Version], Any]:
+def _referenced(seat: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
-        policy = getattr(version, stage).policy
-        if policy.kind == "oracle":  # with the rates that the version leaves as they are
-            return {
-                "policy": {"kind": "oracle", "rates": asdict(Rates(**policy.rates)), "code": ORACLE}
-            }
-        return {"policy": policy.model_dump()}
+        return {"policy": models.reference(seat, version)}
 
     return decided_by
+
+
+def _evaluated(version: Version) -> Any:
+    made = {"trainer": models.CODE["evaluate"], **models.evaluation_settings(version)}
+    return {**_drawn(version), **made}
 
 
 def _wire(version: Version) -> Any:
@@ -107,17 +110,23 @@ def _export(split: str, made: str, tables: str = "export") -> Node:
     return Node(about, "exports", tables, body, ("problems", made), _wire, split=split)
 
 
-def _model(stage: str, after: tuple[str, ...]) -> Node:
-    about = f"A policy reference: what the version names as its {stage.replace('_', ' ')}."
-    body = bodies.refer_to_model(stage)
-    return Node(about, "models", "model", body, (), _referenced(stage), after)
+def _model(seat: str, *inputs: str) -> Node:
+    """A model that is trained from the first of its inputs on the others."""
+    name = seat.replace("_", " ")
+    about = f"The {name}: a policy that the version names, or a checkpoint trained here."
+    body = models.train(seat, *inputs[1:])
+    return Node(about, "models", "model", body, inputs, _referenced(seat), trained=seat)
 
 
 NODES: dict[str, Node] = {
     "problems": Node(
         "Problems of all splits: pictures, question, answer, gold ops and the scene's truth; "
         "no scene in two splits.",
-        "problems", "problems", bodies.sample_problems, (), _mix,
+        "problems", "problems", bodies.sample_problems, (), _mix, code="2",
+    ),
+    "base_model": Node(
+        "The model that training begins with: a checkpoint, or the tiny base kept with the project.",
+        "models", "model", models.refer("base_model"), (), _referenced("base_model"),
     ),
     "drawing_skills": Node(
         "One- and two-turn trajectories from gold ops: they teach the two drawing operations.",
@@ -133,7 +142,9 @@ NODES: dict[str, Node] = {
         "cold", "cold", bodies.sift("cold", "teacher_trajectories"),
         ("problems", "teacher_trajectories"), _filtered("cold"), split="cold",
     ),
-    "cold_model": _model("cold_model", ("drawing_skills", "cold_set")),
+    "skills_export": _export("skills", "drawing_skills"),
+    "cold_export": _export("cold", "cold_set"),
+    "cold_model": _model("cold_model", "base_model", "skills_export", "cold_export"),
     "reflective_trajectories": Node(
         "What the cold model wrote and drew on fresh problems.",
         "reflective", "trajectories",
@@ -145,7 +156,8 @@ NODES: dict[str, Node] = {
         "reflective", "reflective", bodies.sift("reflective", "reflective_trajectories"),
         ("problems", "reflective_trajectories"), _filtered("reflective"), split="reflective",
     ),
-    "reflective_model": _model("reflective_model", ("cold_model", "reflective_set")),
+    "reflective_export": _export("reflective", "reflective_set"),
+    "reflective_model": _model("reflective_model", "cold_model", "reflective_export"),
     "rl_trajectories": Node(
         "What the reflective model wrote and drew on problems held for RL: its pass rates.",
         "rl", "trajectories", bodies.sample_model("reflective_model", "reflective_model", "rl"),
@@ -155,10 +167,12 @@ NODES: dict[str, Node] = {
         "Problems that the reflective model solves sometimes: neither never nor always.",
         "rl", "rl", bodies.choose_rl_problems, ("problems", "rl_trajectories"), _scored, split="rl",
     ),
-    "skills_export": _export("skills", "drawing_skills"),
-    "cold_export": _export("cold", "cold_set"),
-    "reflective_export": _export("reflective", "reflective_set"),
     "rl_export": _export("rl", "rl_problems", "rl_export"),
+    "grpo_model": _model("grpo_model", "reflective_model", "rl_export"),
+    "evaluation": Node(
+        "Every model on the problems held for evaluation: accuracy, drawing, reflection, lengths.",
+        "evaluation", "evaluation", models.evaluate, ("problems", *MODELS), _evaluated,
+    ),
 }  # fmt: skip
 
 
@@ -175,21 +189,34 @@ def recipe(asset: str, version: Version) -> dict[str, Any]:
         "code": node.code,
         "schema": SCHEMA_VERSION,
         "decided_by": node.decided_by(version),
-        "inputs": {name: address(name, version) for name in node.inputs},
+        "inputs": {name: address(name, version) for name in node.reads(version)},
     }
 
 
 def lineage(asset: str, version: Version) -> dict[str, Any]:
     """The recipes of an asset and of everything that it was made from, by address."""
-    made = {address(asset, version): recipe(asset, version)}
-    for name in NODES[asset].inputs:
-        made |= lineage(name, version)
-    return made
+    return {address(a, version): recipe(a, version) for a in needed([asset], version)}
+
+
+def needed(wanted: Iterable[str], version: Version) -> list[str]:
+    """The assets wanted and all that they are made from in a version, in the order of the graph."""
+    found = set(wanted)
+    for asset in reversed(NODES):
+        if asset in found:
+            found |= {*NODES[asset].reads(version)}
+    return [asset for asset in NODES if asset in found]
+
+
+def sets() -> list[str]:
+    """What a version is built for, short of its last model and evaluation: its exports."""
+    return [asset for asset in NODES if asset.endswith("_export")]
 
 
 def code_version(asset: str) -> str:
     """What Dagster compares to tell whether an asset was made by other code."""
-    return f"{NODES[asset].code}-{SCHEMA_VERSION}-{PROTOCOL}-{RENDERER}-{ORACLE}"
+    trainer = models.TRAINERS.get(asset, "evaluate" if asset == "evaluation" else "")
+    code = f"{NODES[asset].code}.{models.CODE[trainer]}" if trainer else NODES[asset].code
+    return f"{code}-{SCHEMA_VERSION}-{PROTOCOL}-{RENDERER}-{ORACLE}"
 
 
 def schemas(asset: str) -> dict[str, Any]:

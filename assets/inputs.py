@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from assets.launch import Launch, process
 from pipeline import rows
 from pipeline.rows import Row
 from pipeline.store import Manifest, Store, StoreError, Writer
@@ -16,10 +17,14 @@ FACTS: list[str] = rows.FACTS.names
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The assets that a body reads: their names, and where in the store they lie."""
+    """The assets that a body reads: their names, and where in the store they lie.
+
+    ``launch`` starts the trainers of those that train.
+    """
 
     store: Store
     addresses: Mapping[str, str]
+    launch: Launch = process
 
     def rows(self, asset: str, table: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
         return self.store.rows(asset, self.addresses[asset], table, columns)
@@ -30,6 +35,10 @@ class Inputs:
         if manifest is None:
             raise StoreError(f"{self.store.path(asset, self.addresses[asset])} is not there")
         return manifest.tables[table]
+
+    def folder(self, asset: str) -> str:
+        """Where an asset lies as local files, for a process to read."""
+        return str(self.store.local(asset, self.addresses[asset]))
 
     def problems(self, split: str, *, pictures: bool) -> Iterator[Problem]:
         """The problems of a split; without ``pictures`` they have sizes but no bytes."""

@@ -1,4 +1,7 @@
-"""What may go from the store: addresses that no version file leads to, and what killed runs left."""
+"""What may go from the store: addresses that no version file leads to, and what runs left.
+
+Runs of trainers on an object store lie in a cache of each machine, and are not looked at.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -6,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pyarrow import fs
 
 from assets.graph import NODES, address
+from assets.models import RUNS, TRAINED
 from pipeline.store import Store, StoreError
 from pipeline.versions import load, names
 
@@ -17,6 +21,7 @@ def stale(store: Store) -> Iterator[tuple[str, int]]:
 
     Raises:
         VersionError: if any version file cannot be read: what it leads to would be taken for stale.
+        StoreError: if the tiny base of a version is not there, for the same reason.
     """
     versions = [load(name) for name in names()]
     for asset in NODES:
@@ -25,9 +30,22 @@ def stale(store: Store) -> Iterator[tuple[str, int]]:
             name = folder.path.rsplit("/", 1)[-1]
             if name not in led_to or _damaged(store, asset, name):
                 yield folder.path, _bytes(store, folder.path)
+    led_to = {f"{asset}-{address(asset, version)}" for asset in TRAINED for version in versions}
+    for folder in _folders(store, f"{store.root}/{RUNS}"):
+        name = folder.path.rsplit("/", 1)[-1]
+        if _published(store, name) or (name not in led_to and _abandoned(store, folder)):
+            yield folder.path, _bytes(store, folder.path)
     for folder in _folders(store, f"{store.root}/tmp"):  # noqa: S108  our own
         if _abandoned(store, folder):
             yield folder.path, _bytes(store, folder.path)
+
+
+def _published(store: Store, run: str) -> bool:
+    """Whether what a trainer made is in the store, whole: its run is of no more use."""
+    asset, _, name = run.rpartition("-")
+    if asset not in TRAINED or _damaged(store, asset, name):
+        return False
+    return store.manifest(asset, name) is not None
 
 
 def _damaged(store: Store, asset: str, name: str) -> bool:

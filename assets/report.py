@@ -1,20 +1,25 @@
 """What a built asset is worth telling: numbers for a table, and metadata that the UI shows."""
 
 import base64
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from statistics import fmean
 from typing import Any
 
 import dagster as dg
 
+from assets import models
 from assets.build import Built
 from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
 from pipeline.rollout import retrace
-from pipeline.types import SPLITS, Problem, State, Stop, Trajectory
+from pipeline.rows import Row
+from pipeline.types import Problem, State, Stop, Trajectory
+from pipeline.versions import EVERY_SPLIT
 
 SHOWN = 6  # trajectories on a contact sheet: some 50 kB
 SCORE_BIN = 0.25
@@ -58,7 +63,9 @@ def metadata(built: Built) -> dict[str, Any]:
         shown["score of all that came in"] = dg.MetadataValue.md(figures.bars(_scores(built)))
         shown["reflection"] = dg.MetadataValue.md(_reflection(built))
     if node.tables == "model":
-        shown["policy"] = dg.MetadataValue.md(f"`{next(built.rows('policy'))['policy']}`")
+        shown |= _model(built)
+    if node.tables == "evaluation":
+        shown |= _evaluation(built)
     if (sheet := _sheet(built)) is not None:
         shown["contact sheet"] = _picture(figures.webp(sheet))
     shown["bytes"] = told.bytes
@@ -71,10 +78,10 @@ def _picture(webp: bytes) -> dg.MarkdownMetadataValue:
 
 
 def _by_task(built: Built) -> str:
-    counts = {s: Counter(r["task"] for r in built.rows(s, ["task"])) for s in SPLITS}
+    counts = {s: Counter(r["task"] for r in built.rows(s, ["task"])) for s in EVERY_SPLIT}
     tasks = sorted({task for split in counts.values() for task in split})
-    head = f"| task | {' | '.join(SPLITS)} |\n|---|{'---|' * len(SPLITS)}"
-    body = [f"| {t} | {' | '.join(str(counts[s][t]) for s in SPLITS)} |" for t in tasks]
+    head = f"| task | {' | '.join(EVERY_SPLIT)} |\n|---|{'---|' * len(EVERY_SPLIT)}"
+    body = [f"| {t} | {' | '.join(str(counts[s][t]) for s in EVERY_SPLIT)} |" for t in tasks]
     return "\n".join([head, *body])
 
 
@@ -108,6 +115,108 @@ def _reflection(built: Built) -> str:
     return "\n".join(lines)
 
 
+# Models ------------------------------------------------------------------------------------------
+
+CURVES = {
+    "sft": ("loss", "validation_loss"),
+    "grpo": ("reward", "draw", "strict", "turns"),
+}
+LAST = {
+    "sft": (*CURVES["sft"], "grad_norm", "tokens"),
+    "grpo": (*CURVES["grpo"], "solved", "paper", "tokens", "entropy", "zero_variance", "grad_norm"),
+}
+MEAN = 5  # steps over which the last numbers are averaged
+
+
+def _model(built: Built) -> dict[str, Any]:
+    """What a model asset refers to; of one that was trained here, how the training went."""
+    row = next(built.rows("policy"), None)
+    shown: dict[str, Any] = {"policy": dg.MetadataValue.md(f"`{row['policy']}`" if row else "none")}
+    if "trained" not in built.manifest.facts:
+        return shown
+    told = built.manifest.facts["trained"]
+    metrics = _metrics(built)
+    series = {name: points for name in CURVES[told["kind"]] if (points := _points(metrics, name))}
+    shown["checkpoint"] = dg.MetadataValue.path(f"{built.path}/{models.MODEL}")
+    shown["weights sha256"] = told["weights_sha256"]
+    shown["steps"] = told.get("steps", len(metrics))
+    last = [
+        [name, f"{fmean(y for _, y in points[-MEAN:]):.4g}"]
+        for name in LAST[told["kind"]]
+        if (points := _points(metrics, name))
+    ]
+    shown["last numbers"] = dg.MetadataValue.md(figures.table(("", f"last {MEAN} steps"), last))
+    if series:
+        shown["curves"] = _picture(figures.webp(figures.curves(series)))
+    return shown
+
+
+def _metrics(built: Built) -> list[dict[str, Any]]:
+    path = f"{built.path}/{models.METRICS}"
+    with built.inputs.store.files.open_input_stream(path) as stream:
+        return [json.loads(line) for line in stream.read().decode().splitlines()]
+
+
+def _points(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    """(step, value) of the lines that have a number of that name."""
+    return [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
+
+
+def _evaluation(built: Built) -> dict[str, Any]:
+    """Every model on the evaluation split as a whole, then by part and on what is unseen."""
+    rows_ = list(built.rows("summary"))
+    whole = [row for row in rows_ if (row["split"], row["by"]) == ("evaluation", "all")]
+    head = (
+        "model", "accuracy", "greedy", "pass@1", "pass@k", "S_draw", "strict", "turns", "boxes",
+        "lines",
+    )  # fmt: skip
+    numbers = ("greedy", "pass_at_1", "pass_at_k", "draw", "strict", "turns", "boxes", "lines")
+    body = [
+        [_short(row["model"]), _accuracy(row), *(_number(row[name]) for name in numbers)]
+        for row in whole
+    ]
+    shown: dict[str, Any] = {"evaluation": dg.MetadataValue.md(figures.table(head, body))}
+    shown["accuracy by part"] = dg.MetadataValue.md(_by_part(rows_))
+    if whole:
+        bars = [
+            (_short(row["model"]), row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+            for row in whole
+        ]
+        shown["accuracy, 95 % intervals"] = _picture(figures.webp(figures.shares(bars)))
+    return shown
+
+
+def _by_part(summary: Sequence[Row]) -> str:
+    """Accuracy, a row for each part of the evaluation and each unseen split, a column a model."""
+    names = list(dict.fromkeys(row["model"] for row in summary))
+    parts: dict[str, dict[str, str]] = {}
+    for row in summary:
+        if row["by"] == "all" and row["split"] == "evaluation":
+            continue
+        if row["by"] != "all" and row["split"] != "evaluation":
+            continue
+        part = row["split"] if row["by"] == "all" else f"{row['by']} {row['value']}"
+        parts.setdefault(part, {})[row["model"]] = _number(row["accuracy"])
+    body = [[part, *(told.get(name, "–") for name in names)] for part, told in parts.items()]
+    return figures.table(["", *map(_short, names)], body)
+
+
+def _short(model: str) -> str:
+    return model.removesuffix("_model")
+
+
+def _accuracy(row: Row) -> str:
+    low, high = _number(row["accuracy_low"]), _number(row["accuracy_high"])
+    return f"{_number(row['accuracy'])} [{low}, {high}]"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+# Pictures ----------------------------------------------------------------------------------------
+
+
 def _sheet(built: Built) -> Any:
     """A contact sheet of the first rows, as pixels; None where there is nothing to show."""
     node = NODES[built.asset]
@@ -125,7 +234,7 @@ def _sheet(built: Built) -> Any:
 
 
 def _asked(built: Built) -> Iterator[Problem]:
-    every = chain.from_iterable(built.rows(split) for split in ("cold", *SPLITS))
+    every = chain.from_iterable(built.rows(split) for split in ("cold", *EVERY_SPLIT))
     return map(rows.problem, islice(every, SHOWN))
 
 

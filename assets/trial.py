@@ -5,15 +5,22 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from assets import models
+from assets.build import find
+from assets.graph import address
+from assets.inputs import Inputs
 from pipeline import curate, figures, problems, skills, teachers
 from pipeline.images import png
 from pipeline.rollout import rollout
+from pipeline.store import Store
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import Stage, Version
+from pipeline.versions import Policy, Stage, Version
 
 
-def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
+def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[str]:
     """Lines to print; the pictures of each trajectory go into ``folder``.
+
+    A model that the version trains is tried if it has been built.
 
     Raises:
         NoBackend: if the version names a policy that cannot be run here.
@@ -32,8 +39,13 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
         ("reflective_model", "rl", []),
     )
     for name, split, chosen in stages:
-        stage: Stage = getattr(version, name)
-        yield f"\n== {name} ({stage.policy.kind}) on {split} problems"
+        asked_for = version.policy(name)
+        yield f"\n== {name} ({asked_for.kind}) on {split} problems"
+        policy = _trained(version, name, store) if asked_for.kind == "train" else asked_for
+        if policy is None:
+            yield f"   it is trained by this version: `drawloop build {version.name}` first"
+            continue
+        stage = Stage(policy=policy, sampling=getattr(version, name).sampling)
         asked = _asked(version, split, count)
         samples = stage.sampling.samples if split == "rl" else 1
         told, failures = asyncio.run(sampled(version, stage, asked, samples))
@@ -47,6 +59,14 @@ def trial(version: Version, count: int, folder: Path) -> Iterator[str]:
                 keep, reason, _ = curate.learnable(passed, samples)
                 solved = f"solved {passed.solved} of {passed.samples}"
                 yield f"   {passed.problem.id}: {solved}: {_said(keep, reason)}"
+
+
+def _trained(version: Version, model: str, store: Store) -> Policy | None:
+    """The model that a version trains, if it has been."""
+    if find(model, version, store) is None:
+        return None
+    given: Policy = models.policy(Inputs(store, {model: address(model, version)}), model)
+    return given
 
 
 def _asked(version: Version, split: str, count: int) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Pictures for people: a trajectory as a story, many as a contact sheet, counts as bars.
+"""Pictures for people: a trajectory as a story, many as a contact sheet, counts as bars, curves.
 
 Nothing here is shown to a model.
 """
@@ -15,7 +15,13 @@ from pipeline.types import Answer, Fault, Problem, State, Step, Trajectory, View
 FONT = cv2.FontFace("sans")
 WEIGHT = 400  # always given: left out, OpenCV keeps the last one that any text was drawn with
 INK = (30, 30, 35)
+FAINT = (200, 200, 205)
+BLUE = (40, 90, 200)
 GAP = 10  # px
+PANEL = (240, 150)  # px, of a curve with its numbers
+LEFT, TOP, RIGHT, BOTTOM = 46, 26, 8, 20  # px from a panel's edges to its axes
+NAME = 150  # px, of the names beside bars
+BAR = 22  # px, of a bar and what parts it from the next
 
 
 def story(problem: Problem, trajectory: Trajectory, state: State, side: int = 300) -> Pixels:
@@ -80,6 +86,74 @@ def bars(counts: Mapping[str, int]) -> str:
         for name, value in counts.items()
     ]
     return "\n".join(["| | | |", "|---|--:|---|", *rows])
+
+
+def curves(series: Mapping[str, Sequence[tuple[float, float]]]) -> Pixels:
+    """Small line plots beside each other, one a name: (x, y) points with the ends of both axes."""
+    return _beside([_panel(name, points) for name, points in series.items()])
+
+
+def _panel(name: str, points: Sequence[tuple[float, float]]) -> Pixels:
+    width, height = PANEL
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    cv2.putText(sheet, name, (LEFT, TOP - 9), INK, FONT, 13, WEIGHT)
+    right, floor = width - RIGHT, height - BOTTOM
+    cv2.line(sheet, (LEFT, TOP), (LEFT, floor), INK)
+    cv2.line(sheet, (LEFT, floor), (right, floor), INK)
+    if not points:
+        return sheet
+    (x1, x2), (y1, y2) = (_span([point[axis] for point in points]) for axis in (0, 1))
+    for text, place in (
+        (f"{y2:.2g}", (2, TOP + 10)),
+        (f"{y1:.2g}", (2, floor)),
+        (f"{x1:g}", (LEFT, height - 5)),
+        (f"{x2:g}", (right - 8 * len(f"{x2:g}"), height - 5)),
+    ):
+        cv2.putText(sheet, text, place, INK, FONT, 11, WEIGHT)
+    wide, high = right - LEFT, floor - TOP
+    shown = [
+        (LEFT + round((x - x1) / (x2 - x1) * wide), floor - round((y - y1) / (y2 - y1) * high))
+        for x, y in points
+    ]
+    cv2.polylines(sheet, [np.array(shown, np.int32)], False, BLUE, 2, cv2.LINE_AA)
+    cv2.circle(sheet, shown[-1], 3, BLUE, -1, cv2.LINE_AA)
+    return sheet
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis; values that are all the same get some room."""
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def shares(rows: Sequence[tuple[str, float, float, float]], width: int = 520) -> Pixels:
+    """Bars from 0 to 1 with intervals: (name, value, lower end, upper end), from top to bottom."""
+    sheet = np.full((BAR * len(rows) + 2 * BAR, width, 3), 255, np.uint8)
+    wide = width - NAME - 60
+
+    def at(value: float) -> int:
+        return NAME + round(value * wide)
+
+    floor = BAR * len(rows) + 6
+    for mark in (0, 0.25, 0.5, 0.75, 1):
+        cv2.line(sheet, (at(mark), 4), (at(mark), floor), FAINT)
+        cv2.putText(sheet, f"{mark:g}", (at(mark) - 4, floor + 16), INK, FONT, 11, WEIGHT)
+    for n, (name, value, low, high) in enumerate(rows):
+        top = 6 + BAR * n
+        middle = top + (BAR - 6) // 2
+        cv2.putText(sheet, name[:22], (4, top + 12), INK, FONT, 12, WEIGHT)
+        cv2.rectangle(sheet, (at(0), top), (at(value), top + BAR - 7), BLUE, -1)
+        cv2.line(sheet, (at(low), middle), (at(high), middle), INK, 2)
+        for end in (low, high):
+            cv2.line(sheet, (at(end), middle - 4), (at(end), middle + 4), INK, 2)
+        cv2.putText(sheet, f"{value:.3f}", (at(1) + 10, top + 12), INK, FONT, 12, WEIGHT)
+    return sheet
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, as short as it can be; the first column is text, the others numbers."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"|{'|'.join(line)}|" for line in lines)
 
 
 def _shown(problem: Problem, views: Sequence[View], side: int) -> list[Pixels]:

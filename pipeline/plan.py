@@ -11,10 +11,20 @@ from itertools import islice
 
 from pipeline import problems, rollout, skills, teachers, tokens
 from pipeline.types import Problem, State, Trajectory
-from pipeline.versions import Stage, Version
+from pipeline.versions import (
+    EVALUATED,
+    MODELS,
+    GrpoPolicy,
+    OraclePolicy,
+    Stage,
+    StudentStage,
+    Version,
+)
+
+AnyStage = Stage | StudentStage
 
 MEASURED = 12  # problems of a split
-TRAJECTORY_BYTES = 0.2  # in parquet for a character written: 0.18 to 0.26 on mini and photos
+TRAJECTORY_BYTES = 0.2  # in parquet for a character written: 0.18 to 0.26 on oracles and photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +53,30 @@ STAGES = (
 
 
 def plan(version: Version) -> Iterator[StagePlan]:
-    """One line for each stage, then one for the evaluation problems."""
+    """One line for each stage, one for what GRPO samples, then the problems to evaluate on."""
+    splits = version.problems.splits
     for split, name in STAGES:
-        yield _planned(version, split, name)
-    yield _planned(version, "evaluation", None)
+        stage: AnyStage | None = getattr(version, name) if name else None
+        each = stage.sampling.samples if stage else 1
+        yield _planned(version, split, name or split, stage, splits[split] * each)
+    if isinstance(grpo := version.grpo_model, GrpoPolicy):
+        problems_asked = grpo.steps * grpo.problems_per_step or splits["rl"]
+        count = problems_asked * grpo.samples
+        line = _planned(version, "rl", "grpo_model", version.reflective_model, count)
+        yield replace(line, problems=0, policy="train", bytes=0, runnable=True)  # and not kept
+    models = [model for model in MODELS if version.evaluations(model)]
+    each = sum(map(version.evaluations, models))
+    for split in EVALUATED:
+        if splits[split] or split == "evaluation":
+            few = min(splits[split], version.evaluation.limit or splits[split])
+            line = _planned(version, split, split, None, few * each)
+            yield replace(line, policy=f"{len(models)} models")
 
 
-def _planned(version: Version, split: str, name: str | None) -> StagePlan:
-    stage: Stage | None = getattr(version, name) if name else None
+def _planned(
+    version: Version, split: str, name: str, stage: AnyStage | None, count: int
+) -> StagePlan:
     wanted = version.problems.splits[split]
-    count = wanted * (stage.sampling.samples if stage else 1 if split == "skills" else 0)
     asked = [problems.make(order) for order in islice(problems.orders(version, split), MEASURED)]
     states = _measured(version, stage, asked)
     n = len(states)
@@ -62,7 +86,7 @@ def _planned(version: Version, split: str, name: str | None) -> StagePlan:
     png = sum(len(image.png) for problem in asked for image in problem.images) / len(asked)
     text = sum(len(turn.text) for state in states for turn in state.turns) * TRAJECTORY_BYTES
     return StagePlan(
-        stage=name or split,
+        stage=name,
         split=split,
         policy=_named(stage),
         problems=wanted,
@@ -71,11 +95,11 @@ def _planned(version: Version, split: str, name: str | None) -> StagePlan:
         context_tokens=round(count * (whole - written) / n),
         pictures=round(count * drawn / n) if count else 0,
         bytes=round(wanted * png + count * text / n),
-        runnable=stage is None or stage.policy.kind in teachers.TEACHERS,
+        runnable=stage is None or stage.policy.kind in ("train", *teachers.TEACHERS),
     )
 
 
-def _named(stage: Stage | None) -> str:
+def _named(stage: AnyStage | None) -> str:
     if stage is None:
         return "gold"
     return getattr(stage.policy, "model", stage.policy.kind)
@@ -85,7 +109,7 @@ def _context(version: Version, state: State) -> int:
     return tokens.estimate(state, version.wire, version.limits.turns(state.problem))
 
 
-def _measured(version: Version, stage: Stage | None, asked: list[Problem]) -> list[State]:
+def _measured(version: Version, stage: AnyStage | None, asked: list[Problem]) -> list[State]:
     """What a few trajectories came to."""
     if stage is not None and stage.policy.kind == "oracle":
         return [rollout.retrace(p, t) for p, t in asyncio.run(_rolled_out(version, stage, asked))]
@@ -110,9 +134,10 @@ def _corrected_once(state: State) -> State:
 
 
 async def _rolled_out(
-    version: Version, stage: Stage, asked: list[Problem]
+    version: Version, stage: AnyStage, asked: list[Problem]
 ) -> list[tuple[Problem, Trajectory]]:
-    policy = teachers.policy(stage, version)
+    assert isinstance(stage.policy, OraclePolicy)
+    policy = teachers.policy(Stage(policy=stage.policy, sampling=stage.sampling), version)
     runs = rollout.rollout(policy, asked, 1, version.limits, version.wire)
     by_id = {problem.id: problem for problem in asked}
     return [(by_id[r.problem_id], r) async for r in runs if isinstance(r, Trajectory)]

@@ -22,11 +22,11 @@ from pipeline.reward import LETTERS, number, plain
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
 from pipeline.types import KEPT, Kind, Problem, Size, Verdict
-from pipeline.versions import TRAINING_UNITS, Version
+from pipeline.versions import EVALUATED, EVALUATION_UNITS, TRAINING_UNITS, UNSEEN, Version
 
 # The order in which splits claim their scenes: evaluation first, so that it never shrinks because
 # a training split has grown.
-CLAIM_ORDER = ("evaluation", "rl", "reflective", "cold", "skills")
+CLAIM_ORDER = (*EVALUATED, "rl", "reflective", "cold", "skills")
 TRIES = 4  # problems sampled at most for each that is asked for, before a split is given up
 CHUNK = 16  # problems a worker makes at a time
 ALONE = 64  # problems up to which starting workers costs more than it saves
@@ -90,7 +90,7 @@ def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem | 
 
 def orders(version: Version, split: str) -> Iterator[Order]:
     """The endless list of what a split asks for: makers in proportion to their shares."""
-    makers = {**version.problems.tasks, **version.problems.sources}
+    makers = version.problems.makers(split)
     given = dict.fromkeys(makers, 0)
     for n in count(1):
         total = sum(maker.share for maker in makers.values())
@@ -100,13 +100,14 @@ def orders(version: Version, split: str) -> Iterator[Order]:
 
 
 def _order(version: Version, split: str, maker: str, index: int) -> Order:
-    ingredient = {**version.problems.tasks, **version.problems.sources}[maker]
+    ingredient = version.problems.makers(split)[maker]
     rng = Random(f"{version.seed}/{split}/{maker}/order/{index}")
     low, high = ingredient.difficulty
     unit = version.wire.unit
-    sides = version.sides
+    sides = version.sides(split)
+    most = EVALUATION_UNITS if split == "unseen_size" else TRAINING_UNITS
     width, height = rng.choice(sides), rng.choice(sides)
-    while width * height > TRAINING_UNITS:
+    while width * height > most:
         width, height = rng.choice(sides), rng.choice(sides)
     return Order(
         maker=maker,
@@ -133,7 +134,9 @@ def make(order: Order) -> Problem:
         problem = task.sample(_stream(order, task.VERSION))
     else:
         source = SOURCES[order.maker]()(**sides, unit=order.unit, **made)  # type: ignore[arg-type]
-        problem = source.sample(_stream(order, source.VERSION), order.split)
+        # A source is divided among the usual splits: what is unseen is evaluated on.
+        region = "evaluation" if order.split in UNSEEN else order.split
+        problem = source.sample(_stream(order, source.VERSION), region)
     return replace(problem, id=order.id)
 
 

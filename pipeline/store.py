@@ -9,11 +9,15 @@ survives a loss of power.
 Local folders and object stores alike, through pyarrow's file systems. Parts are written beside the
 assets, under ``tmp/``, and the folder is moved into place whole. An object store has no such move:
 there parts go one by one and the manifest last, and two writers at once must write equal rows.
+
+An asset may hold whole files beside its tables, such as a trained model's: they are parts as well.
 """
 
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +46,9 @@ class Manifest:
     """What a folder holds: rows and parts of each table, and facts about how it was made."""
 
     tables: Mapping[str, int]  # table → rows
-    parts: Mapping[str, Mapping[str, Any]]  # file name → {"sha256", "bytes", "rows"}
+    parts: Mapping[
+        str, Mapping[str, Any]
+    ]  # file name → {"sha256", "bytes", "rows"}; files have 0 rows
     facts: Mapping[str, Any]
 
     @property
@@ -78,6 +84,44 @@ class Store:
 
     def path(self, asset: str, address: str, name: str = "") -> str:
         return "/".join(part for part in (self.root, asset, address, name) if part)
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.files, fs.LocalFileSystem)
+
+    @property
+    def desk(self) -> Path:
+        """A local folder for work on this store: its own root, or for an object store a cache in
+        ``$DRAWLOOP_CACHE``, by default among the machine's temporary files."""
+        if self.is_local:
+            return Path(self.root)
+        return Path(os.environ.get("DRAWLOOP_CACHE") or Path(tempfile.gettempdir()) / "drawloop")
+
+    def local(self, asset: str, address: str) -> Path:
+        """The folder of an asset as local files; those of an object store are copied, once.
+
+        Raises:
+            StoreError: if the asset is not there.
+        """
+        folder = self.desk / asset / address
+        if self.is_local or folder.exists():
+            return folder
+        manifest = self.manifest(asset, address)
+        if manifest is None:
+            raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
+        coming = folder.with_name(f"{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        for name in (*manifest.parts, MANIFEST):
+            (coming / name).parent.mkdir(parents=True, exist_ok=True)
+            with (
+                self.files.open_input_stream(self.path(asset, address, name)) as source,
+                (coming / name).open("wb") as copy,
+            ):
+                shutil.copyfileobj(source, copy, 2**20)
+        try:
+            coming.replace(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(coming)
+        return folder
 
     def manifest(self, asset: str, address: str) -> Manifest | None:
         """The manifest of a complete asset, or None."""
@@ -169,7 +213,13 @@ class Writer:
         self._store, self._asset, self._address = store, asset, address
         self._desk = f"{store.root}/tmp/{asset}-{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # noqa: S108  our own
         self._tables = {name: _Table(schema) for name, schema in schemas.items()}
+        self._files: list[str] = []
         self.facts: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """What is written, by asset and address."""
+        return f"{self._asset}-{self._address}"
 
     def __enter__(self) -> "Writer":
         self._store.files.create_dir(self._desk, recursive=True)
@@ -178,6 +228,14 @@ class Writer:
     def append(self, table: str, row: Row) -> None:
         if self._tables[table].take(row):
             self._flush(table)
+
+    def add(self, name: str, file: Path) -> None:
+        """A copy of a local file, to lie in the asset's folder as ``name``."""
+        path = f"{self._desk}/{name}"
+        self._store.files.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        with file.open("rb") as source, self._store.files.open_output_stream(path) as copy:
+            shutil.copyfileobj(source, copy, 2**20)
+        self._files.append(name)
 
     def count(self, table: str) -> int:
         return self._tables[table].rows
@@ -223,11 +281,11 @@ class Writer:
     def _publish(self) -> None:
         """Moves parts into place, then the manifest: from here on the asset exists."""
         store, parts = self._store, {}
-        for table in self._tables.values():
-            for name, rows in table.finished:
-                path = f"{self._desk}/{name}"
-                size = store.files.get_file_info(path).size
-                parts[name] = {"sha256": store._sha256(path), "bytes": size, "rows": rows}
+        finished = [part for table in self._tables.values() for part in table.finished]
+        for name, rows in (*finished, *((name, 0) for name in self._files)):
+            path = f"{self._desk}/{name}"
+            size = store.files.get_file_info(path).size
+            parts[name] = {"sha256": store._sha256(path), "bytes": size, "rows": rows}
         content = {
             "schema_version": SCHEMA_VERSION,
             "tables": {name: table.rows for name, table in self._tables.items()},
@@ -238,11 +296,11 @@ class Writer:
         with store.files.open_output_stream(f"{self._desk}/{MANIFEST}") as stream:
             stream.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
         place = store.path(self._asset, self._address)
-        if isinstance(store.files, fs.LocalFileSystem):
+        if store.is_local:
             self._move_folder(place)
         else:  # objects appear whole, one by one, and the manifest after all others
-            store.files.create_dir(place, recursive=True)
             for name in (*parts, MANIFEST):
+                store.files.create_dir(f"{place}/{name}".rsplit("/", 1)[0], recursive=True)
                 store.files.move(f"{self._desk}/{name}", f"{place}/{name}")
 
     def _move_folder(self, place: str) -> None:

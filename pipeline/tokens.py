@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any
 
 from pipeline.protocol import Family, Message, Picture, render
-from pipeline.types import Size, State, Turn
+from pipeline.types import Answer, Size, State, Turn
 
 BYTES_PER_TOKEN = (
     3.0  # of English and JSON in UTF-8; the tokenizers of the Qwen family give 2.5 to 4.5
@@ -49,19 +49,23 @@ def vocabulary(processor: Any) -> Vocabulary:
     """Of a processor of the Qwen2.5-VL or Qwen3-VL family.
 
     Raises:
-        ValueError: if its tokenizer lacks one of the special tokens.
+        ValueError: if its tokenizer lacks one of the special tokens, or makes one of plain text.
     """
     tokenizer = processor.tokenizer
+
+    @lru_cache(maxsize=FRAGMENTS)
+    def write(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def special(name: str) -> int:
         found = tokenizer.get_vocab().get(name)
         if found is None:
             raise ValueError(f"the tokenizer has no {name}: it is not of the Qwen-VL families")
+        if found in write(name):
+            raise ValueError(
+                f"the tokenizer reads the text {name} as a token: a question could forge it"
+            )
         return int(found)
-
-    @lru_cache(maxsize=FRAGMENTS)
-    def write(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     names = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
     picture_start, picture, picture_end, video = map(special, names)
@@ -72,7 +76,7 @@ def vocabulary(processor: Any) -> Vocabulary:
         picture_start=picture_start,
         picture=picture,
         picture_end=picture_end,
-        pad=int(tokenizer.pad_token_id),
+        pad=int(tokenizer.pad_token_id or 0),  # masked wherever it stands
         vision=(picture_start, picture, picture_end, video),
     )
 
@@ -175,10 +179,15 @@ Count = Callable[[State, Family, int], int]  # tokens of a state for a number of
 
 
 def counter(words: Vocabulary) -> Count:
-    """The exact length of a state for a model whose turns keep the ids that were sampled."""
+    """The exact length of a state for a model whose turns keep the ids that were sampled.
+
+    Of one that goes on, it is that of the next prompt: an observation may be what does not fit.
+    """
 
     def count(state: State, family: Family, max_turns: int) -> int:
-        return len(told(state, words, family, max_turns, sampled=True).ids)
+        answered = bool(state.turns) and isinstance(state.turns[-1].parsed, Answer)
+        write = told if answered else prompt
+        return len(write(state, words, family, max_turns, sampled=True).ids)
 
     return count
 

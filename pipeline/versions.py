@@ -2,13 +2,18 @@
 
 It holds everything that a run needs, because a backfill takes no run config. A file that is wrong is
 refused with the field, the value and what is allowed.
+
+Each seat of the recipe names its model: an ``oracle``; a ``checkpoint`` that is given; ``tiny``, the
+base kept with the project; or ``train``, a model trained here from the one before it. ``base_model``
+and ``grpo_model`` may be left out: then the version has no such model, and nothing takes its place.
 """
 
 import os
 import re
 from collections.abc import Iterable
+from math import isqrt
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,13 +28,20 @@ from pipeline.teachers.oracle import Rates
 from pipeline.types import SPLITS
 
 T = TypeVar("T")
+TINY = "qwen2.5-vl"  # the family of the tiny base
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training (448 for evaluation)
+TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training
+EVALUATION_UNITS = 448  # and for problems that are only evaluated on
+UNSEEN = ("unseen_task", "unseen_size")  # splits that are unlike all training
+EVALUATED = ("evaluation", *UNSEEN)
+EVERY_SPLIT = (*SPLITS, *UNSEEN)
 
 # YAML's true is no 1, and "4" no 4.
 Whole = Annotated[int, Field(strict=True)]
 Real = Annotated[float, Field(strict=True)]
 Share = Annotated[Real, Field(ge=0, le=1)]
+Rate = Annotated[Real, Field(gt=0, le=1)]
+Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[Whole, Field(ge=0, le=100_000_000)]
 
 
@@ -76,11 +88,28 @@ class Ingredient(_Section):
         return value
 
 
+class Unseen(_Section):
+    """What no training mix has: other tasks, and other sizes of pictures."""
+
+    tasks: dict[str, Ingredient] = {}
+    canvas: Canvas | None = None
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
+        return _among(value, "task", TASKS)
+
+
 class Problems(_Section):
-    """What is asked: the mix, and how many problems each split gets."""
+    """What is asked: the mix, and how many problems each split gets.
+
+    ``unseen_task`` and ``unseen_size`` are splits to evaluate on and may be left out: problems of the
+    tasks under ``unseen``, and the usual mix on pictures of the sizes there.
+    """
 
     tasks: dict[str, Ingredient] = {}
     sources: dict[str, Ingredient] = {}
+    unseen: Unseen = Unseen()
     splits: dict[str, Count]
 
     @field_validator("tasks")
@@ -98,13 +127,32 @@ class Problems(_Section):
     def _every_split(cls, value: dict[str, int]) -> dict[str, int]:
         if missing := [split for split in SPLITS if split not in value]:
             raise ValueError(f"without a number: {', '.join(missing)}")
-        return _among(value, "split", SPLITS)
+        return {**dict.fromkeys(UNSEEN, 0), **_among(value, "split", EVERY_SPLIT)}
 
     @model_validator(mode="after")
     def _something(self) -> "Problems":
         if not self.tasks and not self.sources:
             raise ValueError("neither a task nor a source is named")
         return self
+
+    @model_validator(mode="after")
+    def _unseen_is_unseen(self) -> "Problems":
+        if both := [task for task in self.unseen.tasks if task in self.tasks]:
+            raise ValueError(
+                f"unseen.tasks: {both[0]!r} is in the training mix: take it out of one"
+            )
+        for split, given in (
+            ("unseen_task", self.unseen.tasks),
+            ("unseen_size", self.unseen.canvas),
+        ):
+            if self.splits[split] and not given:
+                field = "tasks" if split == "unseen_task" else "canvas"
+                raise ValueError(f"splits.{split} needs unseen.{field}")
+        return self
+
+    def makers(self, split: str) -> dict[str, Ingredient]:
+        """The tasks and sources of a split."""
+        return self.unseen.tasks if split == "unseen_task" else {**self.tasks, **self.sources}
 
 
 class OraclePolicy(_Section):
@@ -123,11 +171,83 @@ class CheckpointPolicy(_Section):
     """A model trained elsewhere, by name or path."""
 
     kind: Literal["checkpoint"]
-    model: Annotated[str, Field(min_length=1, max_length=300)]
+    model: Annotated[str, Field(min_length=1, max_length=4096)]
     revision: str | None = None
 
 
+class TinyPolicy(_Section):
+    """The tiny base that is kept with the project."""
+
+    kind: Literal["tiny"]
+
+
+class _Training(_Section):
+    """What every training has: which weights are trained, and how often it can be gone on from."""
+
+    kind: Literal["train"]
+    freeze_vision: Flag = False
+    freeze_projector: Flag = False
+    lora_rank: Annotated[Whole, Field(ge=0, le=4096)] = 0  # 0: all weights are trained
+    lora_alpha: Annotated[Whole, Field(ge=1, le=65_536)] = 32
+    gradient_checkpointing: Flag = False
+
+
+class SftPolicy(_Training):
+    """Trained here by SFT on exports; the fields are those of the trainer, and so are defaults."""
+
+    epochs: Annotated[Real, Field(gt=0, le=1000)] = 3.0
+    steps: Count = 0  # updates; 0: as many as the epochs have
+    batch: Annotated[Whole, Field(ge=1, le=65_536)] = 32  # trajectories an update
+    micro_batch: Annotated[Whole, Field(ge=1, le=65_536)] = 4  # of them a forward pass
+    lr: Rate = 1e-5
+    warmup: Share = 0.1  # of all updates
+    beta2: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    max_tokens: Annotated[Whole, Field(ge=16, le=10_000_000)] = 32_768  # of a trajectory
+    checkpoint_every: Annotated[Whole, Field(ge=1)] = 200  # updates
+
+
+class GrpoPolicy(_Training):
+    """Trained here by GRPO on the problems for RL; the fields and defaults are the trainer's.
+
+    The reward is the version's ``score``; with ``w_draw`` given, drawing counts so much in it.
+    """
+
+    steps: Count = 0  # 0: each problem once
+    problems_per_step: Annotated[Whole, Field(ge=1, le=65_536)] = 32
+    samples: Annotated[Whole, Field(ge=2, le=1024)] = 8  # of a problem: a group
+    updates: Annotated[Whole, Field(ge=1, le=1024)] = 2  # a step
+    micro_batch: Annotated[Whole, Field(ge=1, le=65_536)] = 8
+    lr: Rate = 1e-6
+    warmup: Share = 0.0
+    clip_low: Share = 0.2
+    clip_high: Annotated[Real, Field(ge=0, le=10)] = 0.3
+    max_grad_norm: Annotated[Real, Field(gt=0, le=1e6)] = 1.0
+    temperature: Annotated[Real, Field(gt=0, le=5)] = 1.0
+    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
+    w_draw: Annotated[Real, Field(ge=0, le=100)] | None = None
+    token_level: Flag = False
+    refill: Annotated[Whole, Field(ge=0, le=1000)] = 0
+    mask_truncated: Flag = False
+    checkpoint_every: Annotated[Whole, Field(ge=1)] = 10  # steps
+
+
 Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
+Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
+Student = Annotated[OraclePolicy | CheckpointPolicy | SftPolicy, Field(discriminator="kind")]
+Reinforced = Annotated[OraclePolicy | CheckpointPolicy | GrpoPolicy, Field(discriminator="kind")]
+
+# What a model is trained from, and the kinds of policy that each seat takes.
+TRAINED_FROM = {
+    "cold_model": "base_model",
+    "reflective_model": "cold_model",
+    "grpo_model": "reflective_model",
+}
+MODELS = ("base_model", *TRAINED_FROM)
+KINDS: dict[str, tuple[str, ...]] = {
+    "teacher": ("oracle", "checkpoint"),
+    "base_model": ("checkpoint", "tiny"),
+}
+KINDS |= dict.fromkeys(TRAINED_FROM, ("oracle", "checkpoint", "train"))
 
 
 class Sampling(_Section):
@@ -142,18 +262,28 @@ class Sampling(_Section):
     max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
 
 
-class Stage(_Section):
-    """A policy and how it is sampled."""
-
-    policy: Policy
+class _Sampled(_Section):
+    policy: Any
     sampling: Sampling
 
     @model_validator(mode="after")
-    def _sampled(self) -> "Stage":
+    def _has_what_it_is_sampled_with(self) -> Self:
         given = self.sampling.model_fields_set & {"temperature", "top_p"}
         if self.policy.kind == "oracle" and given:
             raise ValueError(f"an oracle has no {' or '.join(sorted(given))}: leave it out")
         return self
+
+
+class Stage(_Sampled):
+    """A policy that can be run, and how it is sampled."""
+
+    policy: Policy
+
+
+class StudentStage(_Sampled):
+    """A model that may be trained here, and how it is sampled."""
+
+    policy: Student
 
 
 class Rollout(_Section):
@@ -194,6 +324,18 @@ class Scoring(_Section):
     w_draw: Annotated[Real, Field(ge=0, le=100)] = 0.0
 
 
+class Evaluation(_Section):
+    """How every model of a version is evaluated."""
+
+    samples: Annotated[Whole, Field(ge=1, le=1024)] = 4  # of a problem: the k of pass@k
+    temperature: Annotated[Real, Field(gt=0, le=5)] = 1.0
+    top_p: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
+    greedy: Flag = True  # one more trajectory a problem, of the likeliest tokens
+    bootstrap: Annotated[Whole, Field(ge=100, le=1_000_000)] = 1000  # resamples for an interval
+    limit: Count = 0  # problems of a split; 0: all
+
+
 class Version(_Section):
     """A whole dataset version."""
 
@@ -206,8 +348,11 @@ class Version(_Section):
     problems: Problems
     rollout: Rollout = Rollout()
     teacher: Stage
-    cold_model: Stage
-    reflective_model: Stage
+    base_model: Base | None = None
+    cold_model: StudentStage
+    reflective_model: StudentStage
+    grpo_model: Reinforced | None = None
+    evaluation: Evaluation = Evaluation()
     score: Scoring = Scoring()
     filters: Filters
 
@@ -220,30 +365,59 @@ class Version(_Section):
 
     @model_validator(mode="after")
     def _on_the_grid(self) -> "Version":
-        unit = self.wire.unit
-        if not self.sides:
-            below = self.canvas.largest // unit * unit
+        _fits("canvas", self.canvas, self.wire, self.family, TRAINING_UNITS)
+        if (unseen := self.problems.unseen.canvas) is None:
+            return self
+        _fits("problems.unseen.canvas", unseen, self.wire, self.family, EVALUATION_UNITS)
+        if unseen.smallest <= self.canvas.largest and self.canvas.smallest <= unseen.largest:
             raise ValueError(
-                f"canvas {self.canvas.smallest}..{self.canvas.largest} holds no multiple of "
-                f"{unit} px, the patch unit of {self.family}: the nearest are {below} and {below + unit}"
-            )
-        if (self.canvas.largest // unit) ** 2 > TRAINING_UNITS:
-            raise ValueError(
-                f"canvas.largest {self.canvas.largest} is too large for {self.family}: at most "
-                f"{16 * unit + unit - 1} px, so that a square picture keeps {TRAINING_UNITS} patches"
+                f"problems.unseen.canvas {unseen.smallest}..{unseen.largest} overlaps canvas "
+                f"{self.canvas.smallest}..{self.canvas.largest}: its sizes would not be unseen"
             )
         return self
+
+    @model_validator(mode="after")
+    def _trainable(self) -> "Version":
+        for seat, start in TRAINED_FROM.items():
+            given = self.policy(start)
+            if not self.is_trained(seat) or (given is not None and given.kind != "oracle"):
+                continue
+            there = "is an oracle" if given else "is not named"
+            kinds = " or ".join(kind for kind in KINDS[start] if kind != "oracle")
+            raise ValueError(f"{seat} is trained from {start}, which {there}: give it a {kinds}")
+        if self.base_model is not None and self.base_model.kind == "tiny" and self.family != TINY:
+            raise ValueError(f"base_model: the tiny base is a {TINY}, family is {self.family}")
+        return self
+
+    def policy(self, seat: str) -> Any:
+        """What sits in a seat, of those that ``MODELS`` and "teacher" name; None: nobody."""
+        given = getattr(self, seat)
+        return given.policy if isinstance(given, _Sampled) else given
+
+    def is_trained(self, seat: str) -> bool:
+        """Whether a model is trained here."""
+        policy = self.policy(seat)
+        return policy is not None and policy.kind == "train"
+
+    @property
+    def trains(self) -> bool:
+        """Whether any model is trained here."""
+        return any(map(self.is_trained, MODELS))
+
+    def evaluations(self, seat: str) -> int:
+        """Trajectories of each problem that a model is evaluated by: an oracle cannot be greedy."""
+        policy, asked = self.policy(seat), self.evaluation
+        greedy = asked.greedy and policy is not None and policy.kind != "oracle"
+        return 0 if policy is None else asked.samples + greedy
 
     @property
     def wire(self) -> Family:
         return FAMILIES[self.family]
 
-    @property
-    def sides(self) -> range:
-        """The sides that pictures may have, in patch units."""
-        return range(
-            -(-self.canvas.smallest // self.wire.unit), self.canvas.largest // self.wire.unit + 1
-        )
+    def sides(self, split: str) -> range:
+        """The sides that pictures of a split may have, in patch units."""
+        unseen = self.problems.unseen.canvas if split == "unseen_size" else None
+        return _sides(unseen or self.canvas, self.wire)
 
     @property
     def limits(self) -> Limits:
@@ -260,6 +434,27 @@ class Version(_Section):
     @property
     def rules(self) -> Rules:
         return Rules(self.score.beta, self.score.solved_at, self.score.w_draw)
+
+
+def _sides(canvas: Canvas, wire: Family) -> range:
+    return range(-(-canvas.smallest // wire.unit), canvas.largest // wire.unit + 1)
+
+
+def _fits(field: str, canvas: Canvas, wire: Family, family: str, units: int) -> None:
+    """Refuses a canvas without a whole patch unit, or with squares above a family's pixel cap."""
+    unit = wire.unit
+    if not _sides(canvas, wire):
+        below = canvas.largest // unit * unit
+        raise ValueError(
+            f"{field} {canvas.smallest}..{canvas.largest} holds no multiple of "
+            f"{unit} px, the patch unit of {family}: the nearest are {below} and {below + unit}"
+        )
+    if (canvas.largest // unit) ** 2 > units:
+        most = (isqrt(units) + 1) * unit - 1
+        raise ValueError(
+            f"{field}.largest {canvas.largest} is too large for {family}: at most "
+            f"{most} px, so that a square picture keeps {units} patches"
+        )
 
 
 def folder() -> Path:
@@ -321,8 +516,9 @@ def _yaml_name(value: Any) -> str:
 def _field(place: tuple[int | str, ...]) -> str:
     """A field's path as it is in the file: without the tags that pydantic puts into it."""
     parts = [str(part) for part in place if part != "[key]"]
-    tags = {"oracle", "checkpoint"}
-    shown = [p for n, p in enumerate(parts) if not (p in tags and n and parts[n - 1] == "policy")]
+    tagged = {"policy", *KINDS}  # fields after which a kind may stand
+    tags = {kind for kinds in KINDS.values() for kind in kinds}
+    shown = [p for n, p in enumerate(parts) if not (p in tags and n and parts[n - 1] in tagged)]
     return ".".join(shown) or "the whole file"
 
 
@@ -334,9 +530,10 @@ def _said(error: Any) -> str:
     if kind == "extra_forbidden":
         return "no such field"
     if kind == "union_tag_not_found":
-        return "kind is missing: oracle or checkpoint"
+        return f"kind is missing: {_listed(KINDS[error['loc'][0]], 'or')}"
     if kind == "union_tag_invalid":
-        return f"kind {error['ctx']['tag']!r}: there are oracle and checkpoint"
+        known = _listed(KINDS[error["loc"][0]], "and")
+        return f"kind {error['ctx']['tag']!r}: there are {known}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"{given!r}: a mapping is needed"
     if kind in ("tuple_type", "too_long", "too_short"):
@@ -345,8 +542,15 @@ def _said(error: Any) -> str:
     return message if isinstance(given, dict | BaseModel) else f"{given!r}: {message}"
 
 
+def _listed(names: tuple[str, ...], last: str) -> str:
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
 class _OneOfEach(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, instead of forgetting the first."""
+    """Safe YAML that refuses a key given twice, instead of forgetting the first.
+
+    ``1e-5`` is a number, as in YAML 1.2.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []
@@ -356,3 +560,8 @@ class _OneOfEach(yaml.SafeLoader):
                 raise yaml.YAMLError(f"key {key!r} twice, line {key_node.start_mark.line + 1}")
             seen.append(key)
         return super().construct_mapping(node, deep)
+
+
+_OneOfEach.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
+)

@@ -1,6 +1,7 @@
 """Doubles that many tests share: a plain picture, a problem on it, a policy that says fixed texts."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,6 +25,9 @@ from pipeline.types import (
     Trajectory,
     Turn,
 )
+
+if TYPE_CHECKING:
+    from tests.trainers.conftest import Small
 
 # The same examples every time, however slow the machine is just now.
 settings.register_profile("house", deadline=None, derandomize=True)
@@ -86,3 +90,23 @@ class Saying:
 @pytest.fixture
 def problem() -> Problem:
     return plain_problem()
+
+
+@pytest.fixture(scope="session")
+def smalls(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Small]":
+    """Tiny models by family. Only here is torch imported, and only when they are asked for."""
+    from tests.trainers.conftest import build_smalls
+
+    return build_smalls(tmp_path_factory)
+
+
+@pytest.fixture(params=["qwen2.5-vl", "qwen3-vl"])
+def small(request: pytest.FixtureRequest, smalls: "dict[str, Small]") -> "Small":
+    """Each family in turn."""
+    return smalls[request.param]
+
+
+@pytest.fixture
+def one(smalls: "dict[str, Small]") -> "Small":
+    """One family, where the other behaves no differently."""
+    return smalls["qwen2.5-vl"]

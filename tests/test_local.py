@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import canvas, pixels, tokens
+from pipeline import canvas, models, pixels, tokens
 from pipeline.protocol import write
 from pipeline.rollout import Limits, retrace, rollout
 from pipeline.teachers import local
@@ -219,7 +219,7 @@ def test_a_prompt_that_leaves_no_room_is_a_failure_that_says_so(smalls: dict[str
 
 
 def test_a_processor_of_another_grid_is_refused(smalls: dict[str, Small]) -> None:
-    with pytest.raises(pixels.GridMismatch, match="28 px"):
+    with pytest.raises(models.GridMismatch, match="28 px"):
         Local(smalls["qwen2.5-vl"].load(), smalls["qwen3-vl"].processor, LIMITS, Sampling())
 
 

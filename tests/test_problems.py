@@ -2,13 +2,16 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
+from random import Random
 
 import pytest
 
 from pipeline import problems
 from pipeline.images import read
 from pipeline.problems import NotEnough, check, fingerprints, orders, sample
-from pipeline.types import Kind, Size, Verdict
+from pipeline.sources.photos import Photos
+from pipeline.types import Kind, Problem, Size, Verdict
 from pipeline.versions import Version, load, parse
 from tests.conftest import plain_problem
 
@@ -92,6 +95,50 @@ def test_a_scene_that_a_split_has_claimed_is_dropped_in_every_other(
             assert owners.setdefault(mark, split) == split
 
 
+UNSEEN = TEXT.replace("evaluation: 6}", "evaluation: 6, unseen_task: 5, unseen_size: 4}").replace(
+    "  splits:",
+    "  unseen: {tasks: {views: {difficulty: [0, 0.2]}}, canvas: {smallest: 168, largest: 196}}\n"
+    "  splits:",
+)
+
+
+def test_unseen_splits_hold_other_tasks_and_other_sizes_and_leave_the_rest_as_it_was() -> None:
+    kept = [(split, p) for split, p, verdict in sample(version(UNSEEN)) if verdict.keep]
+    tasks = {split: Counter(p.task for s, p in kept if s == split) for split, _ in kept}
+    assert tasks["unseen_task"] == {"views": 5}
+    assert tasks["unseen_size"] == {"counting": 3, "maze": 1}
+    for split, problem in kept:
+        sides = {side for image in problem.images for side in image.size}
+        assert sides <= ({168, 196} if split == "unseen_size" else {112, 140})
+    usual = [(split, p) for split, p in kept if split not in ("unseen_task", "unseen_size")]
+    before = [(split, p) for split, p, verdict in sample(version()) if verdict.keep]
+    assert sorted(usual, key=lambda one: one[1].id) == sorted(before, key=lambda one: one[1].id)
+
+
+def test_a_source_s_unseen_sizes_come_from_the_pictures_held_for_evaluation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    regions: list[str] = []
+
+    class Spied(Photos):
+        def sample(self, rng: Random, split: str) -> Problem:
+            regions.append(split)
+            return super().sample(rng, split)
+
+    monkeypatch.setitem(problems.SOURCES, "photos", lambda: Spied)
+    wide = "canvas: {smallest: 168, largest: 224}"
+    text = (
+        UNSEEN.replace("tasks: {counting: {share: 2}, maze: {difficulty: [0, 0.3]}}",
+                       "sources: {photos: {}}")
+        .replace("{smallest: 168, largest: 196}", "{smallest: 252, largest: 280}")
+        .replace("canvas: {smallest: 112, largest: 140}", wide)
+    )  # fmt: skip
+    for order in islice(orders(version(text), "unseen_size"), 4):
+        problem = problems.make(order)
+        assert problem.id.startswith("photos-unseen_size-")
+    assert regions == ["evaluation"] * 4
+
+
 def test_a_mix_that_runs_dry_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     same = replace(plain_problem(), scene=None)
     monkeypatch.setattr(problems, "make", lambda order: replace(same, id=order.id))
@@ -148,7 +195,7 @@ def test_a_bad_problem_of_a_source_lands_in_the_rejects_and_the_rest_goes_on(
 
 
 def test_the_mix_of_every_shipped_version_is_endless() -> None:
-    for name in ("mini", "photos", "paper"):
+    for name in ("mini", "oracles", "photos", "paper"):
         asked = orders(load(name), "cold")
         assert len({next(asked).id for _ in range(50)}) == 50
 

@@ -798,3 +798,74 @@ def test_hugging_face_datasets_show_the_images(
 def test_the_metadata_for_hugging_face_changes_no_row(store: Store) -> None:
     write(store, [shown(n) for n in range(9)], hugging_face(SHOWN))
     assert read(store) == [shown(n) for n in range(9)]
+
+
+# Files beside tables -----------------------------------------------------------------------------
+
+
+def with_files(store: Store, folder: Path) -> Manifest:
+    """An asset with one table and two whole files."""
+    folder.mkdir(exist_ok=True)
+    (folder / "weights").write_bytes(b"0123456789" * 1000)
+    (folder / "notes").write_bytes(b"short")
+    with Writer(store, "asset", "address", {"table": pa.schema([("n", pa.int64())])}) as writer:
+        writer.append("table", {"n": 1})
+        writer.add("model/inner/weights.safetensors", folder / "weights")
+        writer.add("notes.txt", folder / "notes")
+    manifest = store.manifest("asset", "address")
+    assert manifest is not None
+    return manifest
+
+
+def test_whole_files_lie_beside_tables_and_are_parts_as_those_are(tmp_path: Path) -> None:
+    store = Store.at(tmp_path / "data")
+    manifest = with_files(store, tmp_path / "made")
+    name = "model/inner/weights.safetensors"
+    assert manifest.parts[name] == {
+        "sha256": hashlib.sha256(b"0123456789" * 1000).hexdigest(), "bytes": 10_000, "rows": 0,
+    }  # fmt: skip
+    assert manifest.bytes > 10_005
+    assert [row["n"] for row in store.rows("asset", "address", "table")] == [1]
+    path = tmp_path / "data" / "asset" / "address" / name
+    assert path.read_bytes() == b"0123456789" * 1000
+    assert store.incomplete("asset", "address") == store.damaged("asset", "address") == []
+    path.write_bytes(b"0123456789" * 999 + b"012345678?")
+    assert store.incomplete("asset", "address") == []
+    assert store.damaged("asset", "address") == [name]
+    path.unlink()
+    assert store.incomplete("asset", "address") == store.damaged("asset", "address") == [name]
+
+
+def test_another_file_makes_another_data_version(tmp_path: Path) -> None:
+    one = with_files(Store.at(tmp_path / "one"), tmp_path / "made")
+    same = with_files(Store.at(tmp_path / "same"), tmp_path / "made")
+    assert one.data_version == same.data_version
+    store = Store.at(tmp_path / "other")
+    with Writer(store, "asset", "address", {"table": pa.schema([("n", pa.int64())])}) as writer:
+        writer.append("table", {"n": 1})
+        writer.add("notes.txt", tmp_path / "made" / "notes")
+    other = store.manifest("asset", "address")
+    assert other is not None
+    assert other.data_version != one.data_version
+
+
+def test_a_local_store_is_read_where_it_lies_and_another_is_copied_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Store.at(tmp_path / "data")
+    with_files(local, tmp_path / "made")
+    assert local.local("asset", "address") == tmp_path / "data" / "asset" / "address"
+
+    monkeypatch.setenv("DRAWLOOP_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "bucket").mkdir()
+    remote = Store(fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem()), "root")
+    manifest = with_files(remote, tmp_path / "made")
+    folder = remote.local("asset", "address")
+    assert folder == tmp_path / "cache" / "asset" / "address"
+    for name, part in manifest.parts.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == part["sha256"]
+    (folder / "mark").touch()
+    assert (remote.local("asset", "address") / "mark").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["address"]
+    with pytest.raises(StoreError, match="is not there: build other first"):
+        remote.local("other", "address")

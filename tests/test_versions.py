@@ -17,7 +17,15 @@ from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
 from pipeline.teachers.oracle import Rates
 from pipeline.types import SPLITS
-from pipeline.versions import TRAINING_UNITS, Version, VersionError, load, names, parse
+from pipeline.versions import (
+    EVERY_SPLIT,
+    TRAINING_UNITS,
+    Version,
+    VersionError,
+    load,
+    names,
+    parse,
+)
 
 SHIPPED = Path(versions.__file__).parent.parent / "versions"
 GOOD = """\
@@ -87,7 +95,7 @@ def test_every_shipped_version_loads(name: str) -> None:
     version = load(name)
     assert version.name == name
     assert version.description.strip()
-    assert set(version.problems.splits) == set(SPLITS)
+    assert set(version.problems.splits) == set(EVERY_SPLIT)
     assert {*version.problems.tasks} <= {*TASKS}
     assert {*version.problems.sources} <= {*SOURCES}
     assert (version.canvas.largest // version.wire.unit) ** 2 <= TRAINING_UNITS
@@ -95,7 +103,18 @@ def test_every_shipped_version_loads(name: str) -> None:
 
 def test_all_shipped_versions_are_listed_in_order() -> None:
     assert names() == sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-    assert {"mini", "paper", "photos"} <= {*names()}
+    assert {"mini", "oracles", "paper", "photos"} <= {*names()}
+
+
+def test_mini_trains_every_model_and_oracles_none() -> None:
+    mini = load("mini")
+    assert mini.trains
+    assert [mini.is_trained(seat) for seat in ("cold_model", "reflective_model", "grpo_model")] == [
+        True, True, True,
+    ]  # fmt: skip
+    assert mini.policy("base_model").kind == "tiny"
+    assert not load("oracles").trains
+    assert not load("paper").trains
 
 
 def test_fields_come_out_as_they_are_written() -> None:
@@ -138,6 +157,164 @@ score: {beta: 0.25, solved_at: 0.8, w_draw: 1.5}
     version = parse("trial", GOOD + extra)
     assert version.limits == Limits(4, (("motion", 6),), 9, 5000, Tolerance(0.9, 2.5), True)
     assert version.rules == Rules(0.25, 0.8, 1.5)
+
+
+TRAINS = {"kind": "train", "lr": 1e-4, "epochs": 2.0, "lora_rank": 8, "freeze_vision": True}
+
+
+def trained(**changes: Any) -> dict[str, Any]:
+    """The good file with every model trained here."""
+    content = yaml.safe_load(GOOD)
+    content["base_model"] = {"kind": "checkpoint", "model": "somewhere/base"}
+    content["cold_model"]["policy"] = dict(TRAINS)
+    content["reflective_model"]["policy"] = {"kind": "train"}
+    content["grpo_model"] = {"kind": "train", "steps": 5}
+    return {**content, **changes}
+
+
+def test_models_that_are_trained_come_out_as_they_are_written() -> None:
+    version = parse("trial", yaml.safe_dump(trained()))
+    assert version.trains
+    cold = version.policy("cold_model")
+    assert (cold.lr, cold.epochs, cold.lora_rank, cold.freeze_vision) == (1e-4, 2.0, 8, True)
+    assert (cold.batch, cold.micro_batch, cold.warmup, cold.beta2) == (32, 4, 0.1, 0.999)
+    grpo = version.policy("grpo_model")
+    assert (grpo.steps, grpo.samples, grpo.clip_low, grpo.clip_high) == (5, 8, 0.2, 0.3)
+    assert grpo.w_draw is None
+    assert version.policy("teacher").kind == "oracle"
+
+
+def test_what_is_left_out_is_not_there() -> None:
+    version = parse("trial", GOOD)
+    assert not version.trains
+    assert version.policy("base_model") is None
+    assert version.policy("grpo_model") is None
+    assert version.problems.splits["unseen_task"] == version.problems.splits["unseen_size"] == 0
+
+
+def test_how_often_a_problem_is_answered_in_an_evaluation_hangs_on_who_answers() -> None:
+    version = parse("trial", yaml.safe_dump(trained(evaluation={"samples": 5})))
+    assert version.evaluations("base_model") == 6  # once greedily
+    oracles = parse("trial", GOOD + "evaluation: {samples: 5}\n")
+    assert oracles.evaluations("reflective_model") == 5
+    assert oracles.evaluations("base_model") == 0
+
+
+def test_a_number_with_an_exponent_and_no_point_is_a_number() -> None:
+    text = GOOD + "grpo_model: {kind: checkpoint, model: x}\nscore: {w_draw: 2e-1}\n"
+    assert parse("trial", text).score.w_draw == 0.2
+    assert parse("trial", GOOD.replace("slip: 0.1", "slip: 1E-1")).teacher.policy.rates == {
+        "slip": 0.1
+    }
+    assert "seed: '3e-4x': must be a valid integer" in refusal(
+        GOOD.replace("seed: 3", "seed: 3e-4x")
+    )
+
+
+UNSEEN = {"tasks": {"views": {}}, "canvas": {"smallest": 252, "largest": 280}}
+
+
+def with_unseen(**unseen: Any) -> str:
+    content = yaml.safe_load(GOOD)
+    content["problems"]["unseen"] = {**UNSEEN, **unseen}
+    content["problems"]["splits"] |= {"unseen_task": 2, "unseen_size": 3}
+    return yaml.safe_dump(content)
+
+
+def test_unseen_splits_have_makers_and_sides_of_their_own() -> None:
+    version = parse("trial", with_unseen())
+    assert set(version.problems.makers("unseen_task")) == {"views"}
+    assert set(version.problems.makers("unseen_size")) == {"maze", "counting", "photos"}
+    assert list(version.sides("unseen_size")) == [9, 10]
+    assert list(version.sides("unseen_task")) == list(version.sides("cold")) == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("unseen", "said"),
+    [
+        ({"tasks": {"maze": {}}}, ["unseen.tasks", "'maze'", "training mix"]),
+        ({"tasks": {"sudoku": {}}}, ["unseen.tasks", "'sudoku'", *TASKS]),
+        ({"tasks": {}}, ["splits.unseen_task needs unseen.tasks"]),
+        ({"canvas": None}, ["splits.unseen_size needs unseen.canvas"]),
+        (
+            {"canvas": {"smallest": 224, "largest": 280}},
+            ["unseen.canvas 224..280 overlaps canvas 112..224"],
+        ),
+        ({"canvas": {"smallest": 253, "largest": 260}}, ["unseen.canvas", "252 and 280"]),
+        ({"canvas": {"smallest": 600, "largest": 616}}, ["unseen.canvas.largest 616", "615 px"]),
+        ({"canvas": {"smallest": 300, "largest": 290}}, ["unseen.canvas", "300", "290", "above"]),
+        ({"sources": {}}, ["problems.unseen.sources", "no such field"]),
+    ],
+)
+def test_what_is_called_unseen_and_is_not_is_refused(
+    unseen: dict[str, Any], said: list[str]
+) -> None:
+    message = refusal(with_unseen(**unseen))
+    for part in said:
+        assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base_model": None}, "cold_model is trained from base_model, which is not named"),
+        (
+            {"cold_model": {"policy": {"kind": "oracle"}, "sampling": {"samples": 2}}},
+            "reflective_model is trained from cold_model, which is an oracle",
+        ),
+        (
+            {"base_model": {"kind": "tiny"}, "family": "qwen3-vl"},
+            "the tiny base is a qwen2.5-vl, family is qwen3-vl",
+        ),
+    ],
+)
+def test_models_that_cannot_be_trained_are_refused(changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(yaml.safe_dump(trained(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("cold_model/policy/lr", 0, ["cold_model.policy.lr", "0", "greater than 0"]),
+        ("cold_model/policy/lr", "fast", ["cold_model.policy.lr", "'fast'", "number"]),
+        ("cold_model/policy/batch", 0, ["cold_model.policy.batch", "equal to 1"]),
+        ("cold_model/policy/freeze_vision", "no", ["cold_model.policy.freeze_vision", "'no'"]),
+        ("cold_model/policy/freeze_vision", 1, ["cold_model.policy.freeze_vision", "1", "boolean"]),
+        ("cold_model/policy/clip_low", 0.2, ["cold_model.policy.clip_low", "no such field"]),
+        ("cold_model/policy/kind", "trained", ["'trained'", "oracle, checkpoint and train"]),
+        ("cold_model/policy", {}, ["cold_model.policy", "oracle, checkpoint or train"]),
+        (
+            "teacher/policy",
+            {"kind": "train"},
+            ["teacher.policy", "there are oracle and checkpoint"],
+        ),
+        ("base_model/kind", "oracle", ["base_model", "'oracle'", "checkpoint and tiny"]),
+        ("base_model", {}, ["base_model", "kind is missing: checkpoint or tiny"]),
+        ("base_model/model", 5, ["base_model.model", "5", "string"]),
+        ("grpo_model/samples", 1, ["grpo_model.samples", "1", "equal to 2"]),
+        ("grpo_model/temperature", 0, ["grpo_model.temperature", "0", "greater than 0"]),
+        ("grpo_model/w_draw", -1, ["grpo_model.w_draw", "-1", "equal to 0"]),
+        ("grpo_model/epochs", 2, ["grpo_model.epochs", "no such field"]),
+        ("grpo_model/kind", "tiny", ["grpo_model", "'tiny'", "oracle, checkpoint and train"]),
+        ("evaluation/samples", 0, ["evaluation.samples", "0", "equal to 1"]),
+        ("evaluation/greedy", "yes", ["evaluation.greedy", "'yes'", "boolean"]),
+        ("evaluation/bootstrap", 10, ["evaluation.bootstrap", "10", "100"]),
+        ("evaluation/splits", [], ["evaluation.splits", "no such field"]),
+    ],
+)
+def test_a_wrong_field_of_training_is_refused_as_all_others_are(
+    place: str, value: object, said: list[str]
+) -> None:
+    content = trained()
+    *above, last = place.split("/")
+    inner = content
+    for part in above:
+        inner = inner.setdefault(part, {})
+    inner[last] = value
+    message = refusal(yaml.safe_dump(content))
+    for part in said:
+        assert part in message, message
+    assert ".train" not in message
 
 
 def test_a_version_cannot_be_changed() -> None:

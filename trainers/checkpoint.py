@@ -11,14 +11,30 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
+from safetensors import SafetensorError
 
 from trainers.model import save
 
 KEPT = 2  # checkpoints: the newest, and the one before should the newest be damaged
 TENSORS, STATE, DONE, CONFIG = "tensors.pt", "state.json", "done.json", "config.json"
+
+
+# What reading a file that was cut or overwritten may raise, from JSON, zip or pickle.
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    BadZipFile,
+    UnpicklingError,
+)
 
 
 class TrainingError(Exception):
@@ -32,16 +48,15 @@ def claim(out: Path, config: Any) -> bool:
         TrainingError: if it belongs to a run of another configuration.
     """
     out.mkdir(parents=True, exist_ok=True)
-    wanted = json.loads(json.dumps(asdict(config)))
-    path = out / CONFIG
-    if path.exists():
-        found = json.loads(path.read_text())
-        if differing := sorted(k for k in wanted | found if wanted.get(k) != found.get(k)):
-            raise TrainingError(
-                f"{out} holds a run with another {', '.join(differing)}: name another folder, or "
-                f"delete it"
-            )
-    else:
+    wanted, path = json.loads(json.dumps(asdict(config))), out / CONFIG
+    found = json.loads(path.read_text()) if path.exists() else {}
+    begun = any(held.name != CONFIG for held in out.iterdir())  # a start that failed claims nothing
+    differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k))
+    if differing and found and begun:
+        raise TrainingError(
+            f"{out} holds a run with another {', '.join(differing)}: name another folder, or delete it"
+        )
+    if differing:
         write_whole(path, json.dumps(wanted, indent=1).encode())
     return (out / DONE).exists()
 
@@ -55,11 +70,13 @@ def write(out: Path, step: int, tensors: Mapping[str, Any], facts: Mapping[str, 
     folder = out / "checkpoints"
     desk = folder / f"tmp-{os.getpid()}"
     try:
-        shutil.rmtree(desk, ignore_errors=True)
+        _clear(folder, "tmp-*")
         desk.mkdir(parents=True)
         torch.save(dict(tensors), desk / TENSORS)
         size = (desk / TENSORS).stat().st_size
         write_whole(desk / STATE, json.dumps({**facts, "step": step, "bytes": size}).encode())
+        # A damaged checkpoint of this very step may lie there, passed over on the way here.
+        shutil.rmtree(folder / f"{step:06d}", ignore_errors=True)
         desk.replace(folder / f"{step:06d}")
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         shutil.rmtree(desk, ignore_errors=True)
@@ -91,8 +108,13 @@ def newest(out: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
             facts = json.loads((folder / STATE).read_text())
             if (folder / TENSORS).stat().st_size != facts["bytes"]:
                 raise ValueError("it is cut off")
+            with ZipFile(
+                folder / TENSORS
+            ) as file:  # torch writes checksums and does not look at them
+                if part := file.testzip():
+                    raise ValueError(f"{part} in it is not what was written")
             tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except DAMAGE as error:
             damaged.append(f"{folder}: {error}")
             print(f"checkpoint {folder} is damaged ({error}): the one before is taken", flush=True)
             continue
@@ -106,13 +128,13 @@ def finish(out: Path, model: Any, processor: Any, facts: Mapping[str, Any]) -> d
     """The finished model under ``model/``, and what there is to say of it, written last."""
     desk = out / f"model-{os.getpid()}"
     try:
-        shutil.rmtree(desk, ignore_errors=True)
+        _clear(out, "model-*")
         save(model, processor, desk)
         shutil.rmtree(out / "model", ignore_errors=True)
         desk.replace(out / "model")
         told = {**facts, "weights_sha256": weights_sha256(out / "model")}
         write_whole(out / DONE, json.dumps(told, indent=1).encode())
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(desk, ignore_errors=True)
         raise TrainingError(
             f"the model could not be written to {out}: {error}. Make room and start again: the run "
@@ -127,6 +149,12 @@ def weights_sha256(folder: Path) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _clear(folder: Path, pattern: str) -> None:
+    """Removes what writers left that were killed: they may hold a whole model's worth of disk."""
+    for left in folder.glob(pattern):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -17,5 +17,8 @@ def configure(config: type[T], arguments: Sequence[str] | None = None) -> T:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = HfArgumentParser(config)
     if len(given) == 1 and given[0].endswith(".json"):
-        return parser.parse_json_file(given[0])[0]  # type: ignore[no-any-return]
+        try:
+            return parser.parse_json_file(given[0])[0]  # type: ignore[no-any-return]
+        except (OSError, ValueError, TypeError) as error:  # not there, no JSON, or other names
+            parser.error(f"{given[0]}: {error}")
     return parser.parse_args_into_dataclasses(given)[0]  # type: ignore[no-any-return]

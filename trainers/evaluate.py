@@ -21,13 +21,13 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from pipeline import curate, pixels, rows, tokens, versions
+from pipeline import curate, models, rows, tokens, versions
 from pipeline.protocol import FAMILIES
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
 from pipeline.rollout import Limits, rollout
 from pipeline.store import Store, StoreError
-from pipeline.teachers.local import Local, Sampling
+from pipeline.teachers.local import Local, Sampling, loaded
 from pipeline.teachers.oracle import Oracle, Rates
 from pipeline.types import Failure, Policy, Problem
 from trainers import checkpoint
@@ -35,7 +35,6 @@ from trainers.bootstrap import interval, pass_at
 from trainers.checkpoint import DONE, TrainingError
 from trainers.configure import configure
 from trainers.feed import WrongData
-from trainers.model import load
 from trainers.outcomes import Outcome, read, told
 from trainers.record import tell_dagster
 
@@ -198,9 +197,9 @@ def _policy(
         return oracle, tokens.estimate
     heat = 0.0 if greedy else config.temperature
     sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)
-    processor = pixels.load_processor(named.model, named.revision)
-    pixels.check_grid(processor, family)
-    model = load(named.model, named.revision)
+    processor = models.load_processor(named.model, named.revision)
+    models.check_grid(processor, family)
+    model = loaded(named.model, named.revision)
     local = Local(model, processor, limits, sampling, config.in_flight)
     return local, tokens.counter(local.words)
 
@@ -289,7 +288,7 @@ def solved_by_problem(sampled: Sequence[Outcome]) -> dict[str, list[bool]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         tell_dagster(evaluate(configure(EvaluateConfig, arguments)))
-    except (WrongData, pixels.GridMismatch, TrainingError, OSError) as error:
+    except (WrongData, models.GridMismatch, TrainingError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         sys.exit(2)
 

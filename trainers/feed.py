@@ -24,9 +24,10 @@ from pipeline.tokens import Vocabulary
 from pipeline.types import State
 
 TABLE = "train"
-WINDOW = 16  # row groups that are shuffled together, and stay in memory: 0.5 GB at most
+WINDOW = 16  # row groups that are shuffled together; two windows stay in memory: 1 GB at most
 LIKE = 16  # batches' worth of rows that are sorted by length together
 FACTS = [*rows.FACTS.names, "family", "max_turns"]
+TOLD = [*rows.TRAJECTORY.names, *FACTS]
 
 
 class Ref(NamedTuple):
@@ -63,7 +64,9 @@ def parts_of(folder: str) -> list[str]:
         raise WrongData(str(error)) from None
     if manifest is None:
         raise WrongData(f"{path} has no {MANIFEST}: name the folder of a finished export")
-    if not manifest.tables.get(TABLE):
+    if TABLE not in manifest.tables:
+        raise WrongData(f"{path} holds {', '.join(manifest.tables)}: name the folder of an export")
+    if not manifest.tables[TABLE]:
         raise WrongData(
             f"{path} has no rows to train on: loosen the filters of its version or ask for more samples"
         )
@@ -85,7 +88,7 @@ class Feed:
         max_tokens: int,
         validation_share: float = 0.0,
     ) -> None:
-        self._parts = [open_part(path) for folder in folders for path in parts_of(folder)]
+        self._parts = [open_part(path, TOLD) for folder in folders for path in parts_of(folder)]
         self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self.family: Family = FAMILIES[family]
         self.refs: list[Ref] = []
@@ -107,10 +110,9 @@ class Feed:
 
     def _index(self, words: Vocabulary, family: str) -> Iterator[tuple[Ref, dict[str, Any]]]:
         """Every row with its length; pictures are not read."""
-        columns = [*rows.TRAJECTORY.names, *FACTS]
         for p, part in enumerate(self._parts):
             for g in range(part.num_row_groups):
-                table = part.read_row_group(g, columns=columns)
+                table = part.read_row_group(g, columns=TOLD)
                 for n, row in enumerate(table.to_pylist()):
                     if row["family"] != family:
                         raise WrongData(
@@ -164,19 +166,38 @@ def _alike(window: list[Ref], batch: int, rng: Random) -> list[list[Ref]]:
     return batches
 
 
-def open_part(path: str) -> pq.ParquetFile:
+class Part(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
+    """A parquet file that is named when it cannot be read."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        super().__init__(path, page_checksum_verification=True)
+
+    def read_row_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+        try:
+            return super().read_row_group(group, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(self._path, error) from None
+
+
+def open_part(path: str, columns: Sequence[str] = FACTS) -> Part:
     """A part of an export, opened.
 
     Raises:
-        WrongData: if it is cut, or is no export.
+        WrongData: if it is cut, or lacks one of the columns; later, when a damaged page is read.
     """
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        part = Part(path)
     except (OSError, pa.ArrowException) as error:
-        raise WrongData(f"{path}: {error}; delete its folder and build it again") from None
-    if missing := [name for name in FACTS if name not in file.schema_arrow.names]:
-        raise WrongData(f"{path} has no column {missing[0]!r}: it is no export of trajectories")
-    return file
+        raise _damaged(path, error) from None
+    if missing := [name for name in columns if name not in part.schema_arrow.names]:
+        raise WrongData(f"{path} has no column {missing[0]!r}: it is no export for this trainer")
+    return part
+
+
+def _damaged(path: str, error: Exception) -> WrongData:
+    said = str(error).split(" Detail:")[0].rstrip(". ")
+    return WrongData(f"{path}: {said}; delete its folder and build it again")
 
 
 def _state(row: dict[str, Any]) -> tuple[State, int]:
@@ -186,9 +207,9 @@ def _state(row: dict[str, Any]) -> tuple[State, int]:
 def trajectories(folder: str) -> Iterator[tuple[State, str, int]]:
     """(state without pictures, family, turns it might have had) of every row of an export."""
     for path in parts_of(folder):
-        part = open_part(path)
+        part = open_part(path, TOLD)
         for group in range(part.num_row_groups):
-            table = part.read_row_group(group, columns=[*rows.TRAJECTORY.names, *FACTS])
+            table = part.read_row_group(group, columns=TOLD)
             for row in table.to_pylist():
                 state, max_turns = _state(row)
                 yield state, row["family"], max_turns

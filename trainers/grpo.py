@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from pipeline import curate, pixels, tokens
+from pipeline import curate, models, tokens
 from pipeline.curate import Graded
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
@@ -343,7 +343,7 @@ def _shown(row: Graded) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         tell_dagster(train(configure(GrpoConfig, arguments)))
-    except (WrongData, pixels.GridMismatch, TrainingError, OSError) as error:
+    except (WrongData, models.GridMismatch, TrainingError, OSError) as error:
         print(f"grpo: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from pipeline import pixels, tokens
+from pipeline import models, tokens
 from pipeline.protocol import FAMILIES
 from trainers import checkpoint
 from trainers.checkpoint import TrainingError
-from trainers.model import Scorer, Tuning, load, tuned, whole
+from trainers.model import Scorer, Tuning, tuned, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ class Learner:
         torch.manual_seed(seed)
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no")
-        self.processor = pixels.load_processor(model, revision)
-        loaded = load(model, revision)
-        self.family_name = pixels.family_name(loaded.config.model_type)
+        self.processor = models.load_processor(model, revision)
+        loaded = models.load_model(model, revision)
+        self.family_name = models.family_name(loaded.config.model_type)
         self.family = FAMILIES[self.family_name]
-        pixels.check_grid(self.processor, self.family)
+        models.check_grid(self.processor, self.family)
         self.words = tokens.vocabulary(self.processor)
         self.rate = rate
         scorer = Scorer(tuned(loaded, tuning))

@@ -61,7 +61,7 @@ def token_logprobs(
         return part(hidden, targets)
     parts = [
         checkpoint(part, h, t, use_reentrant=False)
-        for h, t in zip(hidden.split(chunk), targets.split(chunk), strict=True)
+        for h, t in zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True)
     ]
     entropy = torch.cat([p[1] for p in parts]) if entropies else None
     return torch.cat([p[0] for p in parts]), entropy
@@ -73,16 +73,19 @@ def sft_loss(logprobs: Tensor, mask: Tensor, rows: int) -> Tensor:
     Args:
         logprobs: (B, T), of each token given all before it.
         mask: (B, T), true on model tokens.
-        rows: trajectories of the whole update, of which these B are a part: parts add up.
+        rows: trajectories of the whole update, of which these B are a part: parts add up. A row
+            without model tokens, which fills up a batch, adds nothing.
     """
-    return -((logprobs * mask).sum(1) / mask.sum(1)).sum() / rows
+    return -((logprobs * mask).sum(1) / mask.sum(1).clamp(min=1)).sum() / rows
 
 
 def advantages(rewards: Tensor) -> Tensor:
     """(P, G) rewards → (P, G): (S − mean) / (std + 1e-6) within each group, std with n − 1.
 
-    All zero where a group does not vary.
+    All zero where a group does not vary; a group of one cannot.
     """
+    if rewards.shape[1] < 2:
+        return torch.zeros_like(rewards)
     centred = rewards - rewards.mean(1, keepdim=True)
     # exactly, not by rounding: the mean of equal numbers may differ from them by one bit
     centred = centred.masked_fill((rewards == rewards[:, :1]).all(1, keepdim=True), 0.0)

@@ -1,4 +1,4 @@
-"""Checkpoints as the trainers see them: load one, say which weights are trained, score, save whole."""
+"""A model as the trainers see it: which weights are trained, what it scores, and how it is saved."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,20 +6,7 @@ from typing import Any
 
 import torch
 
-from pipeline import pixels
 from trainers.losses import token_logprobs
-
-
-def load(model: str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Any:
-    """A model of the families, by path or name, in evaluation mode.
-
-    Raises:
-        OSError: if there is no whole checkpoint.
-    """
-    pixels.declare_vision_operators()
-    from transformers import AutoModelForImageTextToText
-
-    return AutoModelForImageTextToText.from_pretrained(model, revision=revision, dtype=dtype).eval()
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:
@@ -48,7 +35,7 @@ def tuned(model: Any, tuning: Tuning) -> Any:
             weight.requires_grad_(not frozen)
     if tuning.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
+        model.train()  # or nothing is checkpointed; these families have no dropout to switch on
     if not tuning.lora_rank:
         return model
     from peft import LoraConfig, get_peft_model

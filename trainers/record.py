@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,8 +33,11 @@ class Record:
         """One line; numbers that are not finite are written as null."""
         if self._main:
             line = {"step": step, **{k: _finite(v) for k, v in numbers.items()}}
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+            except OSError as error:  # it would not say which file could not be written
+                raise OSError(error.errno, error.strerror, self._file.name) from None
 
     def advance(self, **shown: float) -> None:
         if self._main:
@@ -51,7 +55,8 @@ class Record:
     ) -> None:
         if self._main:
             self._bar.close()
-            self._file.close()
+            with suppress(OSError):  # a line that could not be written was told of when it was
+                self._file.close()
 
 
 def _lines(path: Path) -> list[str]:

@@ -19,8 +19,8 @@ def _oracle(stage: "Stage", version: "Version") -> Policy:
 
 
 def _local(stage: "Stage", version: "Version") -> Policy:
-    from pipeline.pixels import load_processor
-    from pipeline.teachers.local import Local, Sampling, load
+    from pipeline.models import load_processor
+    from pipeline.teachers.local import Local, Sampling, loaded
     from pipeline.versions import CheckpointPolicy
 
     assert isinstance(stage.policy, CheckpointPolicy)
@@ -28,7 +28,7 @@ def _local(stage: "Stage", version: "Version") -> Policy:
     asked = stage.sampling
     sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, version.seed)
     processor = load_processor(name, revision)
-    return Local(load(name, revision), processor, version.limits, sampling)
+    return Local(loaded(name, revision), processor, version.limits, sampling)
 
 
 TEACHERS: dict[str, Callable[["Stage", "Version"], Policy]] = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pipeline import pixels, tokens
+from pipeline import models, pixels, tokens
 from pipeline.protocol import FAMILIES, Family
 from pipeline.rollout import Limits, read_turn
 from pipeline.tokens import Vocabulary
@@ -44,8 +44,8 @@ class Local:
         self, model: Any, processor: Any, limits: Limits, sampling: Sampling, batch: int = 64
     ) -> None:
         self.model, self.processor, self.limits, self.sampling = model, processor, limits, sampling
-        self.family: Family = FAMILIES[pixels.family_name(model.config.model_type)]
-        pixels.check_grid(processor, self.family)
+        self.family: Family = FAMILIES[models.family_name(model.config.model_type)]
+        models.check_grid(processor, self.family)
         self.words: Vocabulary = tokens.vocabulary(processor)
         self.batch = batch
         self._waiting: list[tuple[State, asyncio.Future[Turn]]] = []
@@ -123,20 +123,17 @@ class Local:
         return read_turn(state, text, self.family, truncated=truncated, ids=ids, logprobs=logprobs)
 
 
-def load(model: str, revision: str | None = None) -> Any:
-    """A model of the families for sampling, by path or name: on a GPU, in bfloat16, where there is one.
+def loaded(model: str, revision: str | None = None) -> Any:
+    """A model to sample from, by path or name: on a GPU and in bfloat16 where there is one.
 
     Raises:
         OSError: if there is no whole checkpoint.
     """
-    pixels.declare_vision_operators()
     import torch
-    from transformers import AutoModelForImageTextToText
 
     there = torch.cuda.is_available()
     dtype = torch.bfloat16 if there and torch.cuda.is_bf16_supported() else torch.float32
-    loaded = AutoModelForImageTextToText.from_pretrained(model, revision=revision, dtype=dtype)
-    return loaded.to("cuda" if there else "cpu").eval()
+    return models.load_model(model, revision, dtype).to("cuda" if there else "cpu")
 
 
 def generate(

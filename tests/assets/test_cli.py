@@ -3,15 +3,20 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.assets.conftest import TINY
+from tests.assets.conftest import TINY, TRAINING, lay_base
+
+if TYPE_CHECKING:
+    from tests.trainers.conftest import Small
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
@@ -29,6 +34,7 @@ def place(tmp_path: Path) -> dict[str, str]:
         "DRAWLOOP_VERSIONS": str(tmp_path / "versions"),
         "DRAWLOOP_DATA": str(tmp_path / "data"),
         "DAGSTER_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "1",
     }
 
 
@@ -61,10 +67,17 @@ def test_a_version_is_listed_planned_built_and_its_state_told(place: dict[str, s
     planned = json.loads(drawloop(place, "plan", "tiny", "--json").stdout)
     assert {p["stage"]: p["trajectories"] for p in planned}["teacher"] == 24
     assert all(p["model_tokens"] > 0 for p in planned if p["trajectories"])
+    done = drawloop(place, "build", "--sets", "tiny")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(drawloop(place, "status", "tiny", "--json").stdout)
+    missing = {row["asset"] for row in told if row["path"] is None}
+    assert missing == {"base_model", "grpo_model", "evaluation"}
     done = drawloop(place, "build", "tiny")
     assert done.returncode == 0, done.stderr
     told = json.loads(drawloop(place, "status", "tiny", "--json").stdout)
     assert {row["asset"] for row in told if row["path"] is None} == set()
+    kept = {row["asset"]: row["kept"] for row in told}
+    assert kept["evaluation"] == 4 * 4 * 2  # problems, samples, models
     assert "cold_export" in drawloop(place, "status", "tiny").stdout
 
 
@@ -81,16 +94,18 @@ def test_trying_a_version_prints_every_stage_and_draws_its_pictures(place: dict[
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("plan", "nope"), "no version 'nope': there are broken, elsewhere, tight, tiny"),
+        (("plan", "nope"), "no version 'nope': there are broken, elsewhere, tight, tiny, trained"),
         (("build", "../tiny"), "no version '../tiny'"),
         (("build", "broken"), "versions/broken.yaml: problems.splits.cold"),
-        (("try", "elsewhere"), "no backend here runs it; there are oracle"),
-        (("build", "elsewhere"), "no backend here runs it; there are oracle"),
+        (("try", "elsewhere"), "huggingface.co"),
+        (("build", "--sets", "elsewhere"), "huggingface.co"),
         (("list",), "versions/broken.yaml: problems.splits.cold: 'many'"),
         (("prune", "--yes"), "versions/broken.yaml"),
         (("status",), "versions/broken.yaml"),
         (("try", "tight"), "raise max_turns"),
         (("plan", "tight"), "raise max_turns"),
+        (("build", "trained"), "the tiny base is not whole"),
+        (("try", "trained", "-n", "1"), "the tiny base is not whole"),
     ],
 )
 def test_what_a_user_can_mend_is_said_without_a_traceback(
@@ -100,6 +115,8 @@ def test_what_a_user_can_mend_is_said_without_a_traceback(
     add(place, "elsewhere", TINY.replace(
         "teacher: {policy: {kind: oracle}", "teacher: {policy: {kind: checkpoint, model: some/model}"
     ))  # fmt: skip
+    add(place, "trained", TRAINING)
+    place |= {"DRAWLOOP_WEIGHTS": "/nowhere"}
     add(place, "tight", TINY.replace("max_context: 6144", "max_turns: 1, task_turns: {}"))
     done = drawloop(place, *words)
     assert done.returncode != 0
@@ -109,12 +126,28 @@ def test_what_a_user_can_mend_is_said_without_a_traceback(
     assert "Traceback" not in "".join(last)
 
 
+def test_a_plan_tells_what_is_trained_what_grpo_samples_and_what_is_evaluated(
+    place: dict[str, str],
+) -> None:
+    add(place, "trained", TRAINING)
+    planned = {
+        p["stage"]: p for p in json.loads(drawloop(place, "plan", "trained", "--json").stdout)
+    }
+    assert [planned[stage]["policy"] for stage in ("cold_model", "grpo_model")] == ["train"] * 2
+    assert planned["grpo_model"]["trajectories"] == 3 * 32 * 8
+    assert planned["evaluation"]["trajectories"] == 4 * 3 * 4  # problems, tries, models
+    assert planned["unseen_size"]["trajectories"] == 3 * 3 * 4
+    told = drawloop(place, "plan", "trained").stdout
+    assert "Trained here: cold_model, reflective_model, grpo_model." in told
+    assert "planned only" not in told
+
+
 def test_pruning_takes_what_no_version_leads_to_and_leaves_the_rest(place: dict[str, str]) -> None:
-    assert drawloop(place, "build", "tiny").returncode == 0
+    assert drawloop(place, "build", "--sets", "tiny").returncode == 0
     before = parquet(place)
     assert "Nothing to prune" in drawloop(place, "prune", "--yes").stdout
     add(place, "tiny", TINY.replace("min_turns: 2", "min_turns: 3"))
-    assert drawloop(place, "build", "tiny").returncode == 0
+    assert drawloop(place, "build", "--sets", "tiny").returncode == 0
     assert set(before) < set(parquet(place))  # the edited version lies beside the old one
     pruned = drawloop(place, "prune", "--yes").stdout
     assert "Deleted 2 folders" in pruned
@@ -123,7 +156,7 @@ def test_pruning_takes_what_no_version_leads_to_and_leaves_the_rest(place: dict[
 
 
 def test_damage_is_told_pruned_and_built_again(place: dict[str, str]) -> None:
-    assert drawloop(place, "build", "tiny").returncode == 0
+    assert drawloop(place, "build", "--sets", "tiny").returncode == 0
     before = parquet(place)
     data = Path(place["DRAWLOOP_DATA"])
     damaged_assets = ("cold_set", "rl_export", "problems")
@@ -140,7 +173,7 @@ def test_damage_is_told_pruned_and_built_again(place: dict[str, str]) -> None:
     assert damaged("--verify") == {"cold_set", "problems", "rl_export"}
     flipped.write_bytes(b"")
     assert "Deleted 3 folders" in drawloop(place, "prune", "--yes").stdout
-    assert drawloop(place, "build", "tiny").returncode == 0
+    assert drawloop(place, "build", "--sets", "tiny").returncode == 0
     assert parquet(place) == before
 
 
@@ -166,7 +199,7 @@ def test_a_place_that_cannot_be_used_is_said_in_a_line(
 def test_workers_end_when_their_parent_is_killed(place: dict[str, str]) -> None:
     add(place, "tiny", TINY.replace("skills: 6", "skills: 4000"))
     process = subprocess.Popen(
-        [BIN / "drawloop", "build", "tiny"],
+        [BIN / "drawloop", "build", "--sets", "tiny"],
         env={**place, "DRAWLOOP_WORKERS": "2"}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     workers: list[int] = []
@@ -202,14 +235,16 @@ def test_two_versions_built_at_once_are_what_each_is_alone(
 ) -> None:
     add(place, "other", TINY.replace("seed: 5", "seed: 6"))
     both = [
-        subprocess.Popen([BIN / "drawloop", "build", name], env=place, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [BIN / "drawloop", "build", "--sets", name], env=place, stderr=subprocess.DEVNULL
+        )
         for name in ("tiny", "other")
     ]
     assert [process.wait(300) for process in both] == [0, 0]
     together = parquet(place)
     alone = {**place, "DRAWLOOP_DATA": str(tmp_path / "alone")}
     for name in ("tiny", "other"):
-        assert drawloop(alone, "build", name).returncode == 0
+        assert drawloop(alone, "build", "--sets", name).returncode == 0
     assert parquet(alone) == together
 
 
@@ -217,7 +252,7 @@ def killed_builds(place: dict[str, str], moments: list[float]) -> None:
     """Starts a build as often as there are moments, and kills each with SIGKILL at its own."""
     for moment in moments:
         process = subprocess.Popen(
-            [BIN / "drawloop", "build", "tiny"], env=place, stderr=subprocess.DEVNULL
+            [BIN / "drawloop", "build", "--sets", "tiny"], env=place, stderr=subprocess.DEVNULL
         )
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
@@ -236,11 +271,11 @@ def test_builds_that_are_killed_leave_whole_assets_and_the_next_ends_with_equal_
 ) -> None:
     calm = {**place, "DRAWLOOP_DATA": str(tmp_path / "calm")}
     start = time.monotonic()
-    assert drawloop(calm, "build", "tiny").returncode == 0
+    assert drawloop(calm, "build", "--sets", "tiny").returncode == 0
     took = time.monotonic() - start
     rng = random.Random(0)
     killed_builds(place, [rng.uniform(0.4, 1.0) * took for _ in range(4)])
-    assert drawloop(place, "build", "tiny").returncode == 0
+    assert drawloop(place, "build", "--sets", "tiny").returncode == 0
     assert parquet(place) == parquet(calm)
 
 
@@ -256,7 +291,56 @@ def test_a_backfill_from_the_bare_command_line_ends_in_success(place: dict[str, 
     deadline = time.monotonic() + 240  # the command starts the runs and does not wait for them
     for name in ("tiny", "other"):
         while not all(
-            row["path"] for row in json.loads(drawloop(place, "status", name, "--json").stdout)
+            row["path"]
+            for row in json.loads(drawloop(place, "status", name, "--json").stdout)
+            if row["asset"] not in ("grpo_model", "evaluation")
         ):
             assert time.monotonic() < deadline, drawloop(place, "status", name).stdout
             time.sleep(1)
+
+
+COLD = TINY.replace(
+    "cold_model: {policy: {kind: oracle, rates: {slip: 0.4}}, sampling: {samples: 3}}",
+    """base_model: {kind: tiny}
+cold_model:
+  policy: {kind: train, steps: 12, batch: 4, checkpoint_every: 2}
+  sampling: {samples: 2, max_tokens: 24}""",
+).replace("largest: 140", "largest: 112")
+
+
+@pytest.mark.slow
+def test_trainings_that_are_killed_go_on_and_the_next_build_ends_with_equal_bytes(
+    place: dict[str, str], smalls: "dict[str, Small]", tmp_path: Path
+) -> None:
+    shutil.copytree(smalls["qwen2.5-vl"].folder, lay_base(tmp_path / "w"), dirs_exist_ok=True)
+    place |= {"DRAWLOOP_WEIGHTS": str(tmp_path / "w"), "OMP_NUM_THREADS": "1"}
+    add(place, "tiny", COLD)
+    calm = {**place, "DRAWLOOP_DATA": str(tmp_path / "calm")}
+    assert "Trained here: cold_model" in drawloop(place, "plan", "tiny").stdout
+    done = drawloop(calm, "build", "--sets", "tiny")
+    assert done.returncode == 0, done.stderr
+    for steps in (3, 7):
+        process = subprocess.Popen(
+            [BIN / "drawloop", "build", "--sets", "tiny"], env=place, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while _steps(place) < steps:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+    assert drawloop(place, "build", "--sets", "tiny").returncode == 0
+    weights = [
+        next(Path(there["DRAWLOOP_DATA"]).glob("cold_model/*/model/model.safetensors"))
+        for there in (place, calm)
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    ours, theirs = ({n: b for n, b in parquet(p).items() if n.endswith(".parquet")}
+                    for p in (place, calm))  # fmt: skip
+    assert ours == theirs
+
+
+def _steps(place: dict[str, str]) -> int:
+    """Steps that a training has made so far."""
+    found = list(Path(place["DRAWLOOP_DATA"]).glob("runs/cold_model-*/metrics.jsonl"))
+    return len(found[0].read_text().splitlines()) if found else 0

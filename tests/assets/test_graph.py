@@ -40,14 +40,18 @@ def test_a_filter_moves_its_set_and_export_and_nothing_before_them() -> None:
 
 def test_a_model_moves_what_it_samples_and_what_is_made_of_that() -> None:
     assert moved(TINY.replace("slip: 0.4", "slip: 0.5")) == {
-        "cold_model", "reflective_trajectories", "reflective_set", "reflective_export",
+        "cold_model", "reflective_trajectories", "reflective_set", "reflective_export", "evaluation",
     }  # fmt: skip
 
 
 def test_a_task_or_a_seed_moves_everything_but_the_models_that_are_given() -> None:
-    given = {"cold_model", "reflective_model"}
+    given = {"base_model", "cold_model", "reflective_model", "grpo_model"}
     assert moved(TINY.replace("seed: 5", "seed: 6")) == set(NODES) - given
     assert moved(TINY.replace("counting: {}", "counting: {share: 2}")) == set(NODES) - given
+
+
+def test_how_it_is_evaluated_moves_the_evaluation_alone() -> None:
+    assert moved(TINY + "evaluation: {samples: 9}") == {"evaluation"}
 
 
 def test_a_name_or_a_description_moves_nothing() -> None:

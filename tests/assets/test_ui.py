@@ -39,7 +39,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "DAGSTER_HOME": str(place),
     }
     subprocess.run(
-        [BIN / "drawloop", "build", "tiny"], env=environment, check=True, capture_output=True
+        [BIN / "drawloop", "build", "--sets", "tiny"],
+        env=environment,
+        check=True,
+        capture_output=True,
     )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

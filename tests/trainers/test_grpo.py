@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from assets.bodies import TABLES
-from pipeline import pixels, protocol, rows, tokens
+from pipeline import models, protocol, rows, tokens
 from pipeline.protocol import FAMILIES
 from pipeline.rollout import read_turn
 from pipeline.store import Store, Writer
@@ -22,8 +22,8 @@ from pipeline.types import Answer, Modality, State, Turn
 from tests.conftest import box
 from tests.trainers.conftest import Small, problem_of
 from trainers.checkpoint import TrainingError, weights_sha256
-from trainers.feed import WrongData
 from trainers.encode import batch
+from trainers.feed import WrongData
 from trainers.grpo import GrpoConfig, Paid, _Run, train
 from trainers.losses import advantages
 
@@ -51,10 +51,7 @@ class Scripted:
     async def act(self, state: State) -> Turn:
         text = self.says(state)[len(state.turns)]
         ids = self.small.words.write(text)
-        if self.cut(state):
-            ids = ids[:5]
-        else:
-            ids = (*ids, self.small.words.end)
+        ids = ids[:5] if self.cut(state) else (*ids, self.small.words.end)
         return read_turn(state, text, self.small.family, ids=ids, truncated=self.cut(state))
 
 
@@ -256,7 +253,7 @@ def test_a_policy_that_does_not_keep_its_ids_is_refused(
 
 def test_problems_for_another_family_are_refused(one: Small, tmp_path: Path) -> None:
     other = rl_export(tmp_path, one, 2, family="qwen3-vl")
-    with pytest.raises(WrongData, match="for qwen3-vl, and a model of qwen2.5-vl"):
+    with pytest.raises(WrongData, match=r"for qwen3-vl, and a model of qwen2\.5-vl"):
         train(config_of(one, other, tmp_path / "out"))
 
 
@@ -286,7 +283,7 @@ def test_the_context_of_a_rollout_is_counted_in_the_model_s_own_tokens(
 def run_scripted(path: str) -> None:
     """A run whose rewards vary, in a process of its own."""
     config = GrpoConfig(**json.loads(Path(path).read_text()))
-    processor = pixels.load_processor(config.model)
+    processor = models.load_processor(config.model)
     words = tokens.vocabulary(processor)
     small = Small("qwen2.5-vl", Path(config.model), processor, words, FAMILIES["qwen2.5-vl"])
     train(config, lambda step: Scripted(small, by_sample("AB" if step % 2 else "BA")))

@@ -1,0 +1,251 @@
+"""Models: what each seat of the recipe refers to, the training of those made here, and evaluation.
+
+A model asset holds one policy reference, or none where the version has no such model. A model that
+is trained here lies in the asset's own folder, and is referred to by its name there, so that a
+store may move. Trainers work in ``runs/<asset>-<address>``, where a run that was killed goes on.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from assets.inputs import Inputs, put
+from pipeline.rows import Row
+from pipeline.store import StoreError, Writer
+from pipeline.teachers.oracle import ORACLE, Rates
+from pipeline.types import KEPT
+from pipeline.versions import (
+    EVALUATED,
+    MODELS,
+    TRAINED_FROM,
+    CheckpointPolicy,
+    GrpoPolicy,
+    Policy,
+    Version,
+)
+
+TRAINERS = {"cold_model": "sft", "reflective_model": "sft", "grpo_model": "grpo"}
+CODE = {"sft": "1", "grpo": "1", "evaluate": "1"}  # raised when it would make something else
+TRAINED = (*TRAINERS, "evaluation")  # the assets that trainers work for
+RUNS = "runs"
+MODEL, METRICS, ASKED, DONE = "model", "metrics.jsonl", "asked.json", "done.json"
+TINY_FILES, SCENES = ("model.safetensors", "config.json"), "scenes.parquet"  # of the tiny base
+
+
+def tiny_base() -> Path:
+    """The tiny base: in ``$DRAWLOOP_WEIGHTS``, else in weights/ beside the packages."""
+    given = os.environ.get("DRAWLOOP_WEIGHTS")
+    weights = Path(given) if given else Path(__file__).parent.parent / "weights"
+    return weights / "tiny-qwen2.5-vl"
+
+
+# What decides a model ----------------------------------------------------------------------------
+
+
+def reference(seat: str, version: Version) -> Any:
+    """All that decides who sits in a seat, short of what it is trained on.
+
+    Raises:
+        StoreError: if it is the tiny base, and that is not there.
+    """
+    policy = version.policy(seat)
+    if policy is None:
+        return None
+    if policy.kind == "oracle":  # with the rates that the version leaves as they are
+        return {"kind": "oracle", "rates": asdict(Rates(**policy.rates)), "code": ORACLE}
+    if policy.kind == "tiny":
+        return {"kind": "tiny", **{name: _sha256(tiny_base() / name) for name in TINY_FILES}}
+    if policy.kind == "train":
+        trainer = TRAINERS[seat]
+        return {
+            "kind": "train",
+            "trainer": trainer,
+            "code": CODE[trainer],
+            **settings(seat, version),
+        }
+    return policy.model_dump()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        seen = path.stat()
+    except OSError as error:
+        raise StoreError(f"the tiny base is not whole: {error}; restore {path.parent}") from None
+    return _sha256_of(path, seen.st_mtime_ns, seen.st_size)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, mtime: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def tiny_scenes() -> set[bytes]:
+    """Fingerprints of all scenes that the tiny base was trained on.
+
+    Raises:
+        StoreError: if they are not there.
+    """
+    path = tiny_base() / SCENES
+    try:
+        return {*pq.read_table(path, columns=["fingerprint"])["fingerprint"].to_pylist()}
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"the scenes of the tiny base cannot be read: {error}") from None
+
+
+def settings(seat: str, version: Version) -> dict[str, Any]:
+    """What a version says to the trainer of a seat."""
+    policy = version.policy(seat)
+    chosen: dict[str, Any] = {**policy.model_dump(exclude={"kind"}), "seed": version.seed}
+    if isinstance(policy, GrpoPolicy):
+        score, rollout = version.score, version.rollout
+        chosen |= score.model_dump(exclude={"w_draw"} if policy.w_draw is not None else set())
+        chosen |= rollout.model_dump(include={"max_context", "repeat_iou", "repeat_ends"})
+    return chosen
+
+
+def evaluation_settings(version: Version) -> dict[str, Any]:
+    """What a version says to the evaluation."""
+    return {
+        "family": version.family,
+        "seed": version.seed,
+        **version.evaluation.model_dump(),
+        **version.score.model_dump(),
+        **version.rollout.model_dump(exclude={"on_fault"}),
+    }
+
+
+# References --------------------------------------------------------------------------------------
+
+
+def policy(inputs: Inputs, model: str) -> Any:
+    """What a model asset refers to, as it can be run here: an oracle or a checkpoint; None: nobody."""
+    row = next(inputs.rows(model, "policy"), None)
+    if row is None:
+        return None
+    said = json.loads(row["policy"])
+    if said["kind"] == "trained":
+        said = {"kind": "checkpoint", "model": str(Path(inputs.folder(model)) / said["files"])}
+    elif said["kind"] == "tiny":
+        said = {"kind": "checkpoint", "model": str(tiny_base())}
+    given: Policy = TypeAdapter(Policy).validate_python(said)
+    return given
+
+
+def refer(seat: str) -> Callable[[Version, Inputs, Writer], None]:
+    """A model that is given, by what the version says of it."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        if (given := version.policy(seat)) is not None:
+            put(writer, "policy", {"policy": given.model_dump_json()}, KEPT)
+
+    return body
+
+
+# Training and evaluation -------------------------------------------------------------------------
+
+
+def train(seat: str, *exports: str) -> Callable[[Version, Inputs, Writer], None]:
+    """A model that is trained on exports, or given, as the version says."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        if not version.is_trained(seat):
+            refer(seat)(version, inputs, writer)
+            return
+        start = policy(inputs, TRAINED_FROM[seat])
+        assert isinstance(start, CheckpointPolicy), "versions let nobody train an oracle"
+        folder = run(
+            inputs,
+            writer,
+            f"trainers.{TRAINERS[seat]}",
+            {
+                "model": start.model,
+                "revision": start.revision,
+                "data": [inputs.folder(export) for export in exports],
+                **settings(seat, version),
+            },
+        )
+        _publish(folder, writer)
+        put(writer, "policy", {"policy": json.dumps({"kind": "trained", "files": MODEL})}, KEPT)
+
+    return body
+
+
+def run(inputs: Inputs, writer: Writer, trainer: str, config: Mapping[str, Any]) -> Path:
+    """Runs a trainer to its end, from where an earlier run was killed; the folder of its work.
+
+    Raises:
+        TrainerFailed: in the trainer's own words.
+    """
+    folder = inputs.store.desk / RUNS / writer.name
+    folder.mkdir(parents=True, exist_ok=True)
+    coming = folder / f"{ASKED}.{os.getpid()}"
+    coming.write_text(json.dumps({**config, "out": str(folder)}, indent=1))
+    inputs.launch(trainer, coming.replace(folder / ASKED))
+    return folder
+
+
+def _publish(folder: Path, writer: Writer) -> None:
+    """The finished model and its metrics, into the asset; the run stays until it is pruned.
+
+    Raises:
+        StoreError: if the weights are not those that were trained.
+    """
+    told = json.loads((folder / DONE).read_text())
+    if weights_sha256(folder / MODEL) != told["weights_sha256"]:
+        raise StoreError(f"{folder / MODEL} is damaged: delete {folder} and build again")
+    writer.facts["trained"] = told
+    for path in sorted((folder / MODEL).rglob("*")):
+        if path.is_file():
+            writer.add(f"{MODEL}/{path.relative_to(folder / MODEL).as_posix()}", path)
+    writer.add(METRICS, folder / METRICS)
+    # Large, and a finished run needs none.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def weights_sha256(folder: Path) -> str:
+    """One hash over a checkpoint's weight files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def evaluate(version: Version, inputs: Inputs, writer: Writer) -> None:
+    """Every model that the version has, on the problems that are held for evaluation."""
+    seated = {name: given for name in MODELS if (given := policy(inputs, name)) is not None}
+    splits = [split for split in EVALUATED if version.problems.splits[split]]
+    if not splits:
+        return
+    folder = run(
+        inputs,
+        writer,
+        "trainers.evaluate",
+        {
+            "policies": [given.model_dump_json() for given in seated.values()],
+            "names": [*seated],
+            "problems": inputs.folder("problems"),
+            "splits": splits,
+            **evaluation_settings(version),
+        },
+    )
+    for row in _rows(folder / "trajectories.parquet"):
+        put(writer, "trajectories", row, KEPT)
+    for row in json.loads((folder / "evaluation.json").read_text())["rows"]:
+        writer.append("summary", {**row, "stops": json.dumps(row["stops"])})
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=128):
+            yield from batch.to_pylist()

@@ -1,0 +1,488 @@
+"""SFT from start to end: exact resuming, exact accumulation, and what stops a run."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.trainers.conftest import Small, export, told
+from trainers import checkpoint, sft
+from trainers.checkpoint import TrainingError
+from trainers.model import save
+from trainers.record import METRICS
+from trainers.sft import SftConfig, main, train
+
+ROOT = Path(__file__).parents[2]
+# As many threads as here: sums in another order differ in their last bits.
+ALIKE = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+
+def config(small: Small, exported: str, out: Path, **changes: Any) -> SftConfig:
+    plain = SftConfig(
+        model=str(small.folder),
+        data=[exported],
+        out=str(out),
+        batch=5,
+        micro_batch=2,
+        epochs=2,
+        lr=3e-3,
+        checkpoint_every=2,
+        validate_every=2,
+    )
+    return replace(plain, **changes)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+
+
+def losses(out: Path) -> list[float]:
+    """Of each update; every update must be there once."""
+    found = [line for line in lines(out) if "loss" in line]
+    assert [line["step"] for line in found] == list(range(1, len(found) + 1))
+    return [line["loss"] for line in found]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    smalls: dict[str, Small], exported: str, tmp_path_factory: pytest.TempPathFactory
+) -> SftConfig:
+    """A finished run of six updates over two epochs, with a validation after each second."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    made = config(smalls["qwen2.5-vl"], exported, out, validation_share=0.2)
+    train(made)
+    return made
+
+
+# A run -------------------------------------------------------------------------------------------
+
+
+def test_both_families_learn_and_their_models_load(small: Small, tmp_path: Path) -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    data = export(tmp_path / "data", small.name, told(small.family, 6))
+    out = tmp_path / "run"
+    facts = train(config(small, data, out, batch=6, epochs=12, warmup=0.0, decay=False))
+    seen = losses(out)
+    assert len(seen) == 12
+    assert seen[-1] < 0.7 * seen[0]
+    assert facts == json.loads((out / checkpoint.DONE).read_text())
+    assert (facts["kind"], facts["steps"], facts["rows"]) == ("sft", 12, 6)
+    model = AutoModelForImageTextToText.from_pretrained(out / "model")
+    assert type(model) is type(small.load())
+    assert AutoProcessor.from_pretrained(out / "model").tokenizer.get_vocab()
+
+
+def test_each_update_says_what_it_did(undisturbed: SftConfig) -> None:
+    out = Path(undisturbed.out)
+    updates = [line for line in lines(out) if "loss" in line]
+    assert set(updates[0]) == {"step", "loss", "grad_norm", "lr", "tokens", "seconds", "rows"}
+    rates = [line["lr"] for line in updates]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 3e-3
+    assert rates[-1] < 1e-3
+    validated = [line["step"] for line in lines(out) if "validation_loss" in line]
+    assert validated == [2, 4, 6]
+    facts = json.loads((out / checkpoint.DONE).read_text())
+    assert facts["held_out"] > 0
+    assert facts["rows"] + facts["held_out"] == 12
+    assert sum(line["rows"] for line in updates) == 2 * facts["rows"]
+
+
+def test_a_finished_run_is_not_run_again(
+    undisturbed: SftConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = json.loads((Path(undisturbed.out) / checkpoint.DONE).read_text())
+    monkeypatch.setattr(sft, "_Run", pytest.fail)
+    assert train(undisturbed) == facts
+
+
+def test_micro_batches_do_not_change_a_run(undisturbed: SftConfig, tmp_path: Path) -> None:
+    whole = replace(undisturbed, micro_batch=5, out=str(tmp_path))
+    train(whole)
+    assert losses(tmp_path) == pytest.approx(losses(Path(undisturbed.out)), rel=1e-5)
+
+
+def test_each_epoch_has_every_row_once_in_an_order_of_its_own(
+    undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    encoded = sft._Run._encoded
+
+    def seen(self: Any, refs: Any) -> Any:
+        given.extend(refs)
+        return encoded(self, refs)
+
+    monkeypatch.setattr(sft._Run, "_encoded", seen)
+    train(replace(undisturbed, out=str(tmp_path), validation_share=0.0))
+    first, second = given[:12], given[12:]
+    assert set(first) == set(second)
+    assert len(set(first)) == len(second) == 12
+    assert first != second
+
+
+def test_rows_that_do_not_fit_are_said_and_counted(
+    one: Small, exported: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = train(config(one, exported, tmp_path, max_tokens=150, steps=1))
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("refused: ")]
+    assert facts["refused"]
+    assert said == [f"refused: {row['id']}, {row['length']} tokens" for row in facts["refused"]]
+    assert facts["rows"] + len(facts["refused"]) == 12
+
+
+# Kills -------------------------------------------------------------------------------------------
+
+
+KILLED = """
+import os, signal, sys
+from trainers import sft
+
+update = sft._Run._update
+
+def dying(self, *given):
+    if self.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return update(self, *given)
+
+sft._Run._update = dying
+sft.main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_is_killed_and_started_again_is_the_run_undisturbed(
+    undisturbed: SftConfig, tmp_path: Path
+) -> None:
+    """Killed outright in its fourth update, one after a checkpoint; the next are being drawn."""
+    out = tmp_path / "run"
+    made, path = replace(undisturbed, out=str(out)), tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(made)))
+    command = [sys.executable, "-c", KILLED, str(path)]
+    done = subprocess.run(command, cwd=ROOT, env=ALIKE, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert losses(out) == losses(Path(undisturbed.out))[:3]
+    assert checkpoint.steps(out) == [2]
+    train(made)
+    whole = Path(undisturbed.out)
+    assert losses(out) == losses(whole)
+    plain = [{k: v for k, v in line.items() if k != "seconds"} for line in lines(out)]
+    assert plain == [{k: v for k, v in line.items() if k != "seconds"} for line in lines(whole)]
+    assert same(weights(out / "model"), weights(whole / "model"))
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_whatever_update_a_run_ends_in_it_goes_on_to_the_same_weights(
+    stop: int, undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replace(undisturbed, out=str(tmp_path))
+    update = sft._Run._update
+
+    def dying(self: Any, *given: Any) -> Any:
+        if self.step == stop:
+            raise KeyboardInterrupt
+        return update(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(made)
+    train(made)
+    assert losses(tmp_path) == losses(Path(undisturbed.out))
+    assert same(weights(tmp_path / "model"), weights(Path(undisturbed.out) / "model"))
+
+
+def test_a_half_written_checkpoint_is_passed_over_and_the_run_ends_the_same(
+    undisturbed: SftConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = replace(undisturbed, out=str(tmp_path), checkpoint_every=1)
+    update = sft._Run._update
+
+    def dying(self: Any, *given: Any) -> Any:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return update(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(made)
+    assert checkpoint.steps(tmp_path) == [2, 3]
+    path = tmp_path / "checkpoints" / "000003" / checkpoint.TENSORS
+    path.write_bytes(path.read_bytes()[:1000])
+    train(made)
+    assert "000003 is damaged (it is cut off): the one before is taken" in capsys.readouterr().out
+    assert losses(tmp_path) == losses(Path(undisturbed.out))
+    assert same(weights(tmp_path / "model"), weights(Path(undisturbed.out) / "model"))
+
+
+# Which weights -----------------------------------------------------------------------------------
+
+
+def test_frozen_weights_stay_and_all_others_move(small: Small, tmp_path: Path) -> None:
+    data = export(tmp_path / "data", small.name, told(small.family, 3))
+    out = tmp_path / "run"
+    made = config(small, data, out, steps=2, batch=3, freeze_vision=True, freeze_projector=True)
+    train(made)
+    before, after = weights(small.folder), weights(out / "model")
+    stayed = {name for name in before if torch.equal(before[name], after[name])}
+    assert stayed == {name for name in before if "visual." in name}
+
+
+def test_adapters_are_trained_merged_and_resumed(
+    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    whole = config(one, exported, tmp_path / "whole", lora_rank=2, freeze_vision=True, steps=4)
+    train(whole)
+    before, after = weights(one.folder), weights(tmp_path / "whole" / "model")
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {
+        name
+        for name in before
+        if name.endswith("weight") and ("_proj" in name or "merger.mlp" in name)
+        if "visual.blocks" not in name
+    }
+    AutoModelForImageTextToText.from_pretrained(tmp_path / "whole" / "model")
+    made = replace(whole, out=str(tmp_path / "run"))
+    update = sft._Run._update
+
+    def dying(self: Any, *given: Any) -> Any:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return update(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(made)
+    kept = checkpoint.newest(tmp_path / "run")
+    assert kept is not None
+    assert all("lora_" in name for name in kept[0]["trained"])
+    train(made)
+    assert same(weights(tmp_path / "run" / "model"), after)
+
+
+def test_checkpointed_layers_give_the_same_run(undisturbed: SftConfig, tmp_path: Path) -> None:
+    train(replace(undisturbed, out=str(tmp_path), gradient_checkpointing=True, steps=2))
+    assert losses(tmp_path)[0] == pytest.approx(losses(Path(undisturbed.out))[0], rel=1e-6)
+
+
+# What stops a run --------------------------------------------------------------------------------
+
+
+def test_a_folder_of_another_configuration_is_refused(undisturbed: SftConfig) -> None:
+    with pytest.raises(
+        TrainingError, match="holds a run with another lr, seed: name another folder"
+    ):
+        train(replace(undisturbed, lr=1.0, seed=7))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(
+    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config(one, exported, tmp_path)
+    update = sft._Run._update
+
+    def poisoned(self: Any, *given: Any) -> Any:
+        if self.step == 3:
+            with torch.no_grad():
+                self.learner.bare.trunk.lm_head.weight[7] = float("nan")
+        return update(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", poisoned)
+        with pytest.raises(TrainingError, match=r"in update 4 the loss is nan.*step 2 is good"):
+            train(made)
+    assert len(losses(tmp_path)) == 3
+    kept = checkpoint.newest(tmp_path)
+    assert kept is not None
+    assert kept[1]["step"] == 2
+    assert all(weight.isfinite().all() for weight in kept[0]["trained"].values())
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_whose_loss_is_no_number_from_the_start_says_so(
+    one: Small, exported: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    save(one.load(), one.processor, broken)
+    kept = weights(broken)
+    kept["model.norm.weight"] = torch.full_like(kept["model.norm.weight"], float("nan"))
+    save_file(kept, broken / "model.safetensors", {"format": "pt"})
+    made = config(one, exported, tmp_path / "run", model=str(broken))
+    with pytest.raises(TrainingError, match=r"in update 1 the loss is nan.*no checkpoint yet"):
+        train(made)
+
+
+def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
+    undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replace(undisturbed, out=str(tmp_path), checkpoint_every=1)
+    write = torch.save
+
+    def full(tensors: Any, path: Path) -> None:
+        if len(checkpoint.steps(tmp_path)) == 2:
+            raise OSError(28, "No space left on device")
+        write(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        said = "No space left on device. Make room and start again: the run goes on from step 2"
+        with pytest.raises(TrainingError, match=said):
+            train(made)
+    train(made)
+    assert same(weights(tmp_path / "model"), weights(Path(undisturbed.out) / "model"))
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"batch": 0}, "batch is 0; it must be 1 or more"),
+    ({"checkpoint_every": 0}, "checkpoint_every is 0"),
+    ({"epochs": 0}, "epochs is 0, and steps is 0: there is nothing to do"),
+    ({"data": ["/nowhere/cold_export/none"]}, "has no manifest.json: name the folder"),
+    ({"model": "/nowhere"}, "/nowhere"),
+    ({"max_tokens": 8}, "are longer than 8 tokens"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), BAD)
+def test_bad_input_is_one_line_and_a_status(
+    changes: dict[str, Any],
+    said: str,
+    one: Small,
+    exported: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = asdict(config(one, exported, tmp_path / "run", **changes))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(given))
+    with pytest.raises(SystemExit) as ended:
+        main([str(path)])
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("sft: ")
+    assert said in last
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "Expecting property name"),
+        ("{}", "missing 3 required positional arguments"),
+        ('{"model": "m", "data": [], "out": "o", "learning_rate": 1}', "learning_rate"),
+    ],
+)
+def test_a_configuration_that_is_none_says_what_is_wrong(
+    content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit) as ended:
+        main([str(path)])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert str(path) in err
+    assert said in err
+
+
+def test_a_set_for_another_family_is_refused(
+    smalls: dict[str, Small], exported: str, tmp_path: Path
+) -> None:
+    made = config(smalls["qwen3-vl"], exported, tmp_path)
+    with pytest.raises(ValueError, match=r"was written for qwen2.5-vl, the model is of qwen3-vl"):
+        train(made)
+
+
+# Threads and processes ---------------------------------------------------------------------------
+
+
+def test_only_one_thread_reads_rows(
+    undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open parquet files and tokenizers are not made for two; validation reads rows too."""
+    readers = set()
+    encoded = sft._Run._encoded
+
+    def seen(self: Any, refs: Any) -> Any:
+        readers.add(threading.get_ident())
+        return encoded(self, refs)
+
+    monkeypatch.setattr(sft._Run, "_encoded", seen)
+    train(replace(undisturbed, out=str(tmp_path), steps=2))
+    assert len(readers) == 1
+    assert threading.get_ident() not in readers
+
+
+@pytest.fixture
+def told_to_dagster(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    told: list[Any] = []
+    monkeypatch.setattr(sft, "tell_dagster", told.append)
+    return told
+
+
+def test_dagster_is_told_of_a_run_and_of_one_that_was_finished_before(
+    undisturbed: SftConfig, tmp_path: Path, told_to_dagster: list[Any]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(undisturbed)))
+    main([str(path)])
+    assert told_to_dagster == [json.loads((Path(undisturbed.out) / checkpoint.DONE).read_text())]
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def test_two_processes_make_the_same_run_as_one(undisturbed: SftConfig, tmp_path: Path) -> None:
+    """Batches of five and rests: the second process has a row less, and fills up."""
+    out = tmp_path / "run"
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(replace(undisturbed, out=str(out)))))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launcher += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    environment = {**ALIKE, "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*launcher, "-m", "trainers.sft", str(path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    whole = Path(undisturbed.out)
+    assert losses(out) == pytest.approx(losses(whole), rel=1e-5)
+    validation = [
+        [line["validation_loss"] for line in lines(folder) if "validation_loss" in line]
+        for folder in (out, whole)
+    ]
+    assert validation[0] == pytest.approx(validation[1], rel=1e-5)
+    after = weights(out / "model")
+    for name, weight in weights(whole / "model").items():
+        torch.testing.assert_close(after[name], weight, rtol=1e-3, atol=1e-4, msg=name)
