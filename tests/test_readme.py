@@ -54,11 +54,11 @@ def test_every_file_of_the_tree_exists_and_every_module_is_in_the_tree() -> None
     root = Path(__file__).parent.parent
     tree = README.split("## What is where")[1].split("```")[1]
     named = set(re.findall(r"([\w./]+\.(?:py|toml|lock|yaml))", tree))
-    for package in ("pipeline", "assets"):
+    for package in ("pipeline", "assets", "trainers"):
         modules = {p.name for p in (root / package).glob("*.py")} - {"__init__.py"}
         assert modules <= named, modules - named
     for name in named:
-        assert any((root / place / name).exists() for place in ("", "pipeline", "assets")), name
+        assert any((root / place / name).exists() for place in ("", "pipeline", "assets", "trainers")), name
 
 
 def test_the_environment_variables_that_it_names_are_read() -> None:

@@ -42,7 +42,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 INITIAL = 0.05  # s.d. of weights: about 0.6 / √hidden_size, as 0.02 is for the published sizes
-TEXT = {
+TEXT: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 384,
     "num_hidden_layers": 5,
@@ -52,7 +52,7 @@ TEXT = {
     "initializer_range": INITIAL,
     "tie_word_embeddings": True,
 }
-VISION = {
+VISION: dict[str, Any] = {
     "depth": 3,
     "hidden_size": 128,
     "intermediate_size": 256,

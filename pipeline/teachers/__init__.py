@@ -27,8 +27,14 @@ def _local(stage: "Stage", version: "Version") -> Policy:
     name, revision = stage.policy.model, stage.policy.revision
     asked = stage.sampling
     sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, version.seed)
-    processor = load_processor(name, revision)
-    return Local(loaded(name, revision), processor, version.limits, sampling)
+    try:
+        processor, model = load_processor(name, revision), loaded(name, revision)
+    except OSError as error:
+        raise NoBackend(
+            f"version {version.name!r} asks for the checkpoint {name!r}, which cannot be loaded here: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return Local(model, processor, version.limits, sampling)
 
 
 TEACHERS: dict[str, Callable[["Stage", "Version"], Policy]] = {
@@ -45,7 +51,7 @@ def policy(stage: "Stage", version: "Version") -> Policy:
     """The policy of a stage.
 
     Raises:
-        NoBackend: if no backend runs policies of that kind.
+        NoBackend: if no backend runs policies of that kind, or its checkpoint cannot be loaded.
     """
     kind = stage.policy.kind
     if kind not in TEACHERS:

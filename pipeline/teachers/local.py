@@ -61,7 +61,8 @@ class Local:
         self._waiting.append((state, future))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        await asyncio.wait({future, self._worker}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {future, self._worker}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not future.done():
             self._worker.result()  # raises what broke it
         return await future
