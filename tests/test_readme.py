@@ -58,7 +58,8 @@ def test_every_file_of_the_tree_exists_and_every_module_is_in_the_tree() -> None
         modules = {p.name for p in (root / package).glob("*.py")} - {"__init__.py"}
         assert modules <= named, modules - named
     for name in named:
-        assert any((root / place / name).exists() for place in ("", "pipeline", "assets", "trainers")), name
+        places = ("", "pipeline", "assets", "trainers")
+        assert any((root / place / name).exists() for place in places), name
 
 
 def test_the_environment_variables_that_it_names_are_read() -> None:
