@@ -10,6 +10,7 @@ demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	$(BIN)/drawloop build mini
 	$(BIN)/drawloop status mini
 	$(BIN)/drawloop try mini -n 1
+	$(BIN)/drawloop results mini
 	@echo; echo "Parquet to train on: the *_export folders above, under $${DRAWLOOP_DATA:-./data}."
 
 test: lint  ## everything but what takes minutes

@@ -38,7 +38,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def main() -> None:
-    """Data for models that think by drawing: list, plan, try, build, status, prune."""
+    """Data for models that think by drawing: list, plan, try, build, results, status, prune."""
 
 
 @main.command("list")
@@ -180,6 +180,38 @@ def _instance() -> Any:
         instance = dg.DagsterInstance.get()
         instance.get_asset_keys()  # makes the tables of the event log, too
     return instance
+
+
+@main.command()
+@click.argument("version")
+@click.option("--json", "as_json", is_flag=True, help="For a script: every row of the summary.")
+@plain_errors
+def results(version: str, as_json: bool) -> None:
+    """How the models of VERSION do, where its evaluation is built: tables, and a plot."""
+    from assets.build import find
+    from assets.report import accuracies, by_part
+    from assets.report import results as every_model
+    from pipeline.images import png
+
+    chosen, store = load(version), Store.at()
+    built = find("evaluation", chosen, store)
+    if built is None:
+        raise StoreError(f"{version} has no evaluation yet: drawloop build {version}")
+    summary = list(built.rows("summary"))
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+        return
+    asked = chosen.evaluation.samples
+    click.echo(f"{version}: {asked} samples at temperature {chosen.evaluation.temperature:g}\n")
+    for head, lines in (every_model(summary), by_part(summary)):
+        if lines:
+            _table(head, lines)
+            click.echo("")
+    if every_model(summary)[1]:
+        plot = store.desk / "results" / f"{version}.png"
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        plot.write_bytes(png(accuracies(summary)))
+        click.echo(f"Accuracy with 95 % intervals: {plot}")
 
 
 @main.command()

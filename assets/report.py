@@ -16,6 +16,7 @@ from assets.build import Built
 from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
+from pipeline.images import Pixels
 from pipeline.rollout import retrace
 from pipeline.rows import Row
 from pipeline.types import Problem, State, Stop, Trajectory
@@ -164,41 +165,57 @@ def _points(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, f
 
 def _evaluation(built: Built) -> dict[str, Any]:
     """Every model on the evaluation split as a whole, then by part and on what is unseen."""
-    rows_ = list(built.rows("summary"))
-    whole = [row for row in rows_ if (row["split"], row["by"]) == ("evaluation", "all")]
+    summary = list(built.rows("summary"))
+    shown: dict[str, Any] = {
+        "evaluation": dg.MetadataValue.md(figures.table(*results(summary))),
+        "accuracy by part": dg.MetadataValue.md(figures.table(*by_part(summary))),
+    }
+    if any(_is_whole(row) for row in summary):
+        shown["accuracy, 95 % intervals"] = _picture(figures.webp(accuracies(summary)))
+    return shown
+
+
+def _is_whole(row: Row) -> bool:
+    return (row["split"], row["by"]) == ("evaluation", "all")
+
+
+def results(summary: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines of the table of every model on the whole evaluation split."""
     head = (
         "model", "accuracy", "greedy", "pass@1", "pass@k", "S_draw", "strict", "turns", "boxes",
         "lines",
     )  # fmt: skip
     numbers = ("greedy", "pass_at_1", "pass_at_k", "draw", "strict", "turns", "boxes", "lines")
-    body = [
-        [_short(row["model"]), _accuracy(row), *(_number(row[name]) for name in numbers)]
-        for row in whole
+    lines = [
+        (_short(row["model"]), _accuracy(row), *(_number(row[name]) for name in numbers))
+        for row in summary
+        if _is_whole(row)
     ]
-    shown: dict[str, Any] = {"evaluation": dg.MetadataValue.md(figures.table(head, body))}
-    shown["accuracy by part"] = dg.MetadataValue.md(_by_part(rows_))
-    if whole:
-        bars = [
-            (_short(row["model"]), row["accuracy"], row["accuracy_low"], row["accuracy_high"])
-            for row in whole
-        ]
-        shown["accuracy, 95 % intervals"] = _picture(figures.webp(figures.shares(bars)))
-    return shown
+    return head, lines
 
 
-def _by_part(summary: Sequence[Row]) -> str:
-    """Accuracy, a row for each part of the evaluation and each unseen split, a column a model."""
+def by_part(summary: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Accuracy, a line for each part of the evaluation and each unseen split, a column a model."""
     names = list(dict.fromkeys(row["model"] for row in summary))
     parts: dict[str, dict[str, str]] = {}
     for row in summary:
-        if row["by"] == "all" and row["split"] == "evaluation":
-            continue
-        if row["by"] != "all" and row["split"] != "evaluation":
+        if (row["by"] == "all") == (row["split"] == "evaluation"):
             continue
         part = row["split"] if row["by"] == "all" else f"{row['by']} {row['value']}"
         parts.setdefault(part, {})[row["model"]] = _number(row["accuracy"])
-    body = [[part, *(told.get(name, "–") for name in names)] for part, told in parts.items()]
-    return figures.table(["", *map(_short, names)], body)
+    lines = [(part, *(told.get(name, "–") for name in names)) for part, told in parts.items()]
+    return ("", *map(_short, names)), lines
+
+
+def accuracies(summary: Sequence[Row]) -> Pixels:
+    """A bar with its interval for each model, on the whole evaluation split."""
+    return figures.shares(
+        [
+            (_short(row["model"]), row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+            for row in summary
+            if _is_whole(row)
+        ]
+    )
 
 
 def _short(model: str) -> str:

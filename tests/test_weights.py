@@ -51,9 +51,7 @@ def test_it_keeps_the_grammar_and_draws_where_the_routes_are(model: Any) -> None
     mazes = list(islice((p for p in every if p.task == "maze"), 24))
 
     async def run() -> list[Any]:
-        runs = rollout(
-            policy, mazes, 1, LIMITS, version.wire, 24, tokens.counter(policy.words)
-        )
+        runs = rollout(policy, mazes, 1, LIMITS, version.wire, 24, tokens.counter(policy.words))
         return [one async for one in runs]
 
     graded = list(curate.grade(mazes, asyncio.run(run()), version.rules, LIMITS.repeats))

@@ -1,8 +1,10 @@
 """A run's configuration from the command line: flags, or one JSON file with the same names."""
 
 import sys
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from trainers.checkpoint import TrainingError
 
 T = TypeVar("T")
 
@@ -22,3 +24,14 @@ def configure(config: type[T], arguments: Sequence[str] | None = None) -> T:
         except (OSError, ValueError, TypeError) as error:  # not there, no JSON, or other names
             parser.error(f"{given[0]}: {error}")
     return parser.parse_args_into_dataclasses(given)[0]  # type: ignore[no-any-return]
+
+
+def check(config: Any, least: Mapping[str, int]) -> None:
+    """Refuses a configuration in which one of the fields is less than it can be.
+
+    Raises:
+        TrainingError: naming the field, its value, and what is allowed.
+    """
+    for name, allowed in least.items():
+        if (value := getattr(config, name)) < allowed:
+            raise TrainingError(f"{name} is {value}; it must be {allowed} or more")

@@ -29,7 +29,7 @@ from pipeline.types import Failure, Policy, Problem, Stop
 from trainers import checkpoint
 from trainers.asked import Asked
 from trainers.checkpoint import TrainingError
-from trainers.configure import configure
+from trainers.configure import check, configure
 from trainers.encode import Batch, Example, batch, encode
 from trainers.feed import WrongData
 from trainers.learner import Learner, Rate
@@ -37,6 +37,9 @@ from trainers.losses import Clip, advantages, grpo_loss
 from trainers.model import Tuning
 from trainers.outcomes import outcome, told
 from trainers.record import Record, tell_dagster
+
+LEAST = {"problems_per_step": 1, "samples": 2, "updates": 1, "micro_batch": 1, "steps": 0}
+LEAST |= {"checkpoint_every": 1, "in_flight": 1, "refill": 0, "keep": 0}
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,11 @@ def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
         WrongData, GridMismatch: if the problems cannot be used.
         TrainingError: if the loss is no number, or nothing can be written.
     """
+    check(config, LEAST)
     out = Path(config.out)
     if checkpoint.claim(out, config):
         print(f"{out} is finished already", flush=True)
-        return {}
+        return dict(json.loads((out / checkpoint.DONE).read_text()))
     run = _Run(config, policy)
     with Record(out, run.step, run.steps, "grpo", main=True) as record:
         run.go(record)

@@ -82,7 +82,13 @@ class Learner:
         if kept is None:
             return 0
         tensors, facts = kept
-        self.bare.load_state_dict(tensors["trained"], strict=False)
+        found = self.bare.load_state_dict(
+            tensors["trained"], strict=False
+        )  # frozen ones are not kept
+        if found.unexpected_keys:
+            raise TrainingError(
+                f"{out} holds checkpoints of another model ({found.unexpected_keys[0]}): delete it"
+            )
         self.optimizer.load_state_dict(tensors["optimizer"])
         torch.set_rng_state(tensors["rng"])
         return int(facts["step"])

@@ -24,7 +24,7 @@ import torch
 from pipeline import models
 from trainers import checkpoint
 from trainers.checkpoint import TrainingError
-from trainers.configure import configure
+from trainers.configure import check, configure
 from trainers.encode import Batch, batch, encode
 from trainers.feed import Feed, Ref, WrongData
 from trainers.learner import Learner, Rate
@@ -86,9 +86,7 @@ def train(config: SftConfig) -> dict[str, Any]:
         WrongData, GridMismatch: if the sets cannot be trained on.
         TrainingError: if the loss is no number, or nothing can be written.
     """
-    for name, least in LEAST.items():
-        if getattr(config, name) < least:
-            raise TrainingError(f"{name} is {getattr(config, name)}; it must be {least} or more")
+    check(config, LEAST)
     if config.steps == 0 and config.epochs <= 0:
         raise TrainingError(f"epochs is {config.epochs}, and steps is 0: there is nothing to do")
     out = Path(config.out)

@@ -55,7 +55,7 @@ class Local:
         """The next turn, sampled together with all others that are due.
 
         Raises:
-            PolicyError: if the prompt leaves no room for a turn within the limits' context.
+            PolicyError: if the prompt alone is longer than the limits' context.
         """
         future: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         self._waiting.append((state, future))
@@ -82,7 +82,7 @@ class Local:
         fitting = []
         for state, future in due:
             written = self._prompt(state)
-            if len(written.ids) >= self.limits.max_context:
+            if len(written.ids) > self.limits.max_context:
                 length, most = len(written.ids), self.limits.max_context
                 future.set_exception(PolicyError(f"a prompt of {length} tokens, of {most} in all"))
             else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from imageio.v3 import imread
 
 from tests.assets.conftest import TINY, TRAINING, lay_base
 
@@ -72,6 +73,9 @@ def test_a_version_is_listed_planned_built_and_its_state_told(place: dict[str, s
     told = json.loads(drawloop(place, "status", "tiny", "--json").stdout)
     missing = {row["asset"] for row in told if row["path"] is None}
     assert missing == {"base_model", "grpo_model", "evaluation"}
+    early = drawloop(place, "results", "tiny")
+    assert (early.returncode, early.stdout) == (2, "")
+    assert "tiny has no evaluation yet: drawloop build tiny" in early.stderr
     done = drawloop(place, "build", "tiny")
     assert done.returncode == 0, done.stderr
     told = json.loads(drawloop(place, "status", "tiny", "--json").stdout)
@@ -79,6 +83,12 @@ def test_a_version_is_listed_planned_built_and_its_state_told(place: dict[str, s
     kept = {row["asset"]: row["kept"] for row in told}
     assert kept["evaluation"] == 4 * 4 * 2  # problems, samples, models
     assert "cold_export" in drawloop(place, "status", "tiny").stdout
+    said = drawloop(place, "results", "tiny").stdout
+    summary = json.loads(drawloop(place, "results", "tiny", "--json").stdout)
+    (cold,) = [r for r in summary if (r["model"], r["by"]) == ("cold_model", "all")]
+    told_of_it = f"{cold['accuracy']:.2f} [{cold['accuracy_low']:.2f}, {cold['accuracy_high']:.2f}]"
+    assert any(line.startswith("cold") and told_of_it in line for line in said.splitlines())
+    assert imread(Path(said.split()[-1])).shape[2] == 3
 
 
 def test_trying_a_version_prints_every_stage_and_draws_its_pictures(place: dict[str, str]) -> None:

@@ -251,6 +251,11 @@ def test_a_policy_that_does_not_keep_its_ids_is_refused(
         train(config_of(one, problems, tmp_path), lambda _: policy)
 
 
+def test_a_group_of_one_is_refused(one: Small, problems: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="samples is 1; it must be 2 or more"):
+        train(config_of(one, problems, tmp_path, samples=1))
+
+
 def test_problems_for_another_family_are_refused(one: Small, tmp_path: Path) -> None:
     other = rl_export(tmp_path, one, 2, family="qwen3-vl")
     with pytest.raises(WrongData, match=r"for qwen3-vl, and a model of qwen2\.5-vl"):
