@@ -51,11 +51,9 @@ class Asked:
 
         The order is a pure function of seed and data.
         """
-        chosen = []
-        for place in range(number * count, (number + 1) * count):
-            epoch, at = divmod(place, len(self._places))
-            chosen.append(self._order(epoch, seed)[at])
-        return [self.read(index) for index in chosen]
+        places = [divmod(n, len(self)) for n in range(number * count, (number + 1) * count)]
+        orders = {epoch: self._order(epoch, seed) for epoch, _ in places}
+        return [self.read(orders[epoch][at]) for epoch, at in places]
 
     def _order(self, epoch: int, seed: int) -> list[int]:
         order = list(range(len(self._places)))
