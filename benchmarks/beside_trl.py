@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
@@ -76,16 +76,35 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _one_turn(export: str, count: int) -> list[Any]:
-    """(state, turns) of the first rows that are a drawing alone, pictures and all."""
-    from trainers.feed import _state, open_part, parts_of
+def _rows(export: str, count: int) -> list[dict[str, Any]]:
+    """The first rows that are a drawing alone."""
+    from trainers.feed import open_part, parts_of
 
-    def every() -> Any:
+    def every() -> Iterator[dict[str, Any]]:
         for path in parts_of(export):
-            for batch in open_part(path).iter_batches(64):
-                yield from batch.to_pylist()
+            part = open_part(path)
+            for group in range(part.num_row_groups):
+                yield from part.read_row_group(group).to_pylist()
 
-    return [_state(row) for row in islice((r for r in every() if len(r["turns"]) == 1), count)]
+    return list(islice((row for row in every() if len(row["turns"]) == 1), count))
+
+
+def _one_turn(export: str, count: int) -> list[Any]:
+    """(state, turns) of these rows, pictures and all."""
+    from trainers.feed import stated
+
+    return [stated(row) for row in _rows(export, count)]
+
+
+def _few(export: str, count: int, root: Path) -> str:
+    """The folder of an export of these rows alone, so that neither side holds more than it needs."""
+    from assets.bodies import TABLES
+    from pipeline.store import Store, Writer
+
+    with Writer(Store.at(root), "skills_export", "few", TABLES["export"]) as writer:
+        for row in _rows(export, count):
+            writer.append("train", row)
+    return str(root / "skills_export" / "few")
 
 
 # SFT ---------------------------------------------------------------------------------------------
@@ -105,10 +124,10 @@ def sft(export: str, model: str, steps: int) -> dict[str, float]:
         def advance(self, **_: Any) -> None:
             self.ends.append(time.perf_counter())
 
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as few:
         config = trainer.SftConfig(
             model=model,
-            data=[export],
+            data=[_few(export, ROWS * steps, Path(few))],
             out=out,
             steps=steps,
             batch=ROWS,
@@ -117,9 +136,7 @@ def sft(export: str, model: str, steps: int) -> dict[str, float]:
             checkpoint_every=10**6,
         )
         run = trainer._Run(config)
-        one_turn = [
-            ref for ref in run.feed.refs if len(run.feed.read([ref])[0][0].turns) == 1
-        ][: ROWS * steps]  # fmt: skip
+        one_turn = run.feed.refs[: ROWS * steps]
         batches = [one_turn[n : n + ROWS] for n in range(0, len(one_turn), ROWS)]
         run.feed.epoch = lambda *_: batches  # type: ignore[method-assign]
         started = time.perf_counter()

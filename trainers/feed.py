@@ -119,7 +119,7 @@ class Feed:
                             f"{row['id']} was written for {row['family']}, the model is of {family}: "
                             f"build the set for the model's own family"
                         )
-                    state, max_turns = _state(row)
+                    state, max_turns = stated(row)
                     written = tokens.told(state, words, self.family, max_turns, sampled=False)
                     yield Ref(p, g, n, len(written.ids)), row
 
@@ -144,7 +144,7 @@ class Feed:
 
     def read(self, refs: Sequence[Ref]) -> list[tuple[State, int]]:
         """(state with pictures, turns it might have had) of each row, in the order asked."""
-        return [_state(self._group(ref).slice(ref.row, 1).to_pylist()[0]) for ref in refs]
+        return [stated(self._group(ref).slice(ref.row, 1).to_pylist()[0]) for ref in refs]
 
     def _group(self, ref: Ref) -> pa.Table:
         key = (ref.part, ref.group)
@@ -200,7 +200,8 @@ def _damaged(path: str, error: Exception) -> WrongData:
     return WrongData(f"{path}: {said}; delete its folder and build it again")
 
 
-def _state(row: dict[str, Any]) -> tuple[State, int]:
+def stated(row: dict[str, Any]) -> tuple[State, int]:
+    """The state that a row's trajectory came to, and how many turns it might have had."""
     return retrace(rows.problem(row), rows.trajectory(row)), row["max_turns"]
 
 
@@ -211,7 +212,7 @@ def trajectories(folder: str) -> Iterator[tuple[State, str, int]]:
         for group in range(part.num_row_groups):
             table = part.read_row_group(group, columns=TOLD)
             for row in table.to_pylist():
-                state, max_turns = _state(row)
+                state, max_turns = stated(row)
                 yield state, row["family"], max_turns
 
 

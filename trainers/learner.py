@@ -68,6 +68,7 @@ class Learner:
             lr=rate.peak,
             betas=betas,
             weight_decay=weight_decay,
+            fused=True,
         )
         self.scorer, self.optimizer = self.accelerator.prepare(scorer, adam)
 
