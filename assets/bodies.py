@@ -101,22 +101,24 @@ def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:
 
 
 def sample_teacher(version: Version, inputs: Inputs, writer: Writer) -> None:
-    _sample(version, version.teacher, "cold", inputs, writer)
+    _sample(version, "teacher", version.teacher, "cold", inputs, writer)
 
 
-def sample_model(stage: str, model: str, split: str) -> Body:
+def sample_model(model: str, split: str) -> Body:
     """Trajectories from the policy that a model asset refers to."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        sampling = getattr(version, stage).sampling
+        sampling = getattr(version, model).sampling
         given = Stage(policy=models.policy(inputs, model), sampling=sampling)
-        _sample(version, given, split, inputs, writer)
+        _sample(version, model, given, split, inputs, writer)
 
     return body
 
 
-def _sample(version: Version, stage: Stage, split: str, inputs: Inputs, writer: Writer) -> None:
-    policy = teachers.policy(stage, version)
+def _sample(
+    version: Version, seat: str, stage: Stage, split: str, inputs: Inputs, writer: Writer
+) -> None:
+    policy = teachers.policy(stage, version, version.model_seed(seat))
     asked = inputs.problems(split, pictures=True)
 
     async def sample() -> None:
@@ -135,18 +137,22 @@ def sift(split: str, trajectories: str) -> Body:
     """The trajectories of a stage through the filters of its set."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        chosen = version.filters
-        filters = (
-            curate.cold_filters(chosen.cold.min_turns)
-            if split == "cold"
-            else curate.reflective_filters(chosen.reflective.rule)
-        )
-        asked = inputs.problems(split, pictures=False)
-        graded = _graded(version, asked, inputs.trajectories(trajectories))
-        for row, verdict in curate.sift(graded, filters):
+        def judged(*last: curate.Filter) -> Iterator[tuple[curate.Graded, Verdict]]:
+            asked = inputs.problems(split, pictures=False)
+            graded = _graded(version, asked, inputs.trajectories(trajectories))
+            return curate.sift(graded, [*_filters(version, split), *last])
+
+        limit = getattr(version.filters, split).limit
+        for row, verdict in judged(*([curate.among(judged(), limit)] if limit else [])):
             put(writer, split, _graded_row(row), verdict)
 
     return body
+
+
+def _filters(version: Version, split: str) -> list[curate.Filter]:
+    if split == "cold":
+        return curate.cold_filters(version.filters.cold.min_turns)
+    return curate.reflective_filters(version.filters.reflective.rule)
 
 
 def choose_rl_problems(version: Version, inputs: Inputs, writer: Writer) -> None:

@@ -19,17 +19,17 @@ from pipeline.rows import SCHEMA_VERSION
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
 from pipeline.teachers.oracle import ORACLE
-from pipeline.versions import MODELS, Version
+from pipeline.versions import LEARNABLE, MODELS, Version
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """One asset.
 
-    ``inputs`` are the assets that it reads: a model of the seat ``trained`` reads them only if the
-    version trains it. ``decided_by`` is the part of the version that matters to it; ``code`` is
-    raised when its own code would make something else of the same inputs. ``tables`` names its
-    schemas in `bodies.TABLES`.
+    ``inputs`` are the assets that it may read: a model of the seat ``trained`` reads what the version
+    trains it from and on, if it does. ``decided_by`` is the part of the version that matters to it;
+    ``code`` is raised when its own code would make something else of the same inputs. ``tables``
+    names its schemas in `bodies.TABLES`.
     """
 
     about: str
@@ -44,7 +44,9 @@ class Node:
 
     def reads(self, version: Version) -> tuple[str, ...]:
         """The assets that it reads in a version."""
-        return () if self.trained and not version.is_trained(self.trained) else self.inputs
+        if not self.trained:
+            return self.inputs
+        return models.learns_from(self.trained, version) if version.is_trained(self.trained) else ()
 
 
 def _mix(version: Version) -> Any:
@@ -72,7 +74,7 @@ def _skills(version: Version) -> Any:
 def _sampled(stage: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
         sampling = {**getattr(version, stage).model_dump(), **_referenced(stage)(version)}
-        return {**_drawn(version), "seed": version.seed, "stage": sampling}
+        return {**_drawn(version), "seed": version.model_seed(stage), "stage": sampling}
 
     return decided_by
 
@@ -110,12 +112,14 @@ def _export(split: str, made: str, tables: str = "export") -> Node:
     return Node(about, "exports", tables, body, ("problems", made), _wire, split=split)
 
 
-def _model(seat: str, *inputs: str) -> Node:
-    """A model that is trained from the first of its inputs on the others."""
+def _model(seat: str) -> Node:
     name = seat.replace("_", " ")
     about = f"The {name}: a policy that the version names, or a checkpoint trained here."
-    body = models.train(seat, *inputs[1:])
-    return Node(about, "models", "model", body, inputs, _referenced(seat), trained=seat)
+    starts, exports = MODELS[: MODELS.index(seat)], map(models.export_of, LEARNABLE[seat])
+    inputs = (*starts, *exports)
+    return Node(
+        about, "models", "model", models.train(seat), inputs, _referenced(seat), trained=seat
+    )
 
 
 NODES: dict[str, Node] = {
@@ -144,11 +148,11 @@ NODES: dict[str, Node] = {
     ),
     "skills_export": _export("skills", "drawing_skills"),
     "cold_export": _export("cold", "cold_set"),
-    "cold_model": _model("cold_model", "base_model", "skills_export", "cold_export"),
+    "cold_model": _model("cold_model"),
     "reflective_trajectories": Node(
         "What the cold model wrote and drew on fresh problems.",
         "reflective", "trajectories",
-        bodies.sample_model("cold_model", "cold_model", "reflective"),
+        bodies.sample_model("cold_model", "reflective"),
         ("problems", "cold_model"), _sampled("cold_model"), split="reflective",
     ),
     "reflective_set": Node(
@@ -157,10 +161,10 @@ NODES: dict[str, Node] = {
         ("problems", "reflective_trajectories"), _filtered("reflective"), split="reflective",
     ),
     "reflective_export": _export("reflective", "reflective_set"),
-    "reflective_model": _model("reflective_model", "cold_model", "reflective_export"),
+    "reflective_model": _model("reflective_model"),
     "rl_trajectories": Node(
         "What the reflective model wrote and drew on problems held for RL: its pass rates.",
-        "rl", "trajectories", bodies.sample_model("reflective_model", "reflective_model", "rl"),
+        "rl", "trajectories", bodies.sample_model("reflective_model", "rl"),
         ("problems", "reflective_model"), _sampled("reflective_model"), split="rl",
     ),
     "rl_problems": Node(
@@ -168,7 +172,7 @@ NODES: dict[str, Node] = {
         "rl", "rl", bodies.choose_rl_problems, ("problems", "rl_trajectories"), _scored, split="rl",
     ),
     "rl_export": _export("rl", "rl_problems", "rl_export"),
-    "grpo_model": _model("grpo_model", "reflective_model", "rl_export"),
+    "grpo_model": _model("grpo_model"),
     "evaluation": Node(
         "Every model on the problems held for evaluation: accuracy, drawing, reflection, lengths.",
         "evaluation", "evaluation", models.evaluate, ("problems", *MODELS), _evaluated,

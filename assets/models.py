@@ -26,7 +26,6 @@ from pipeline.types import KEPT
 from pipeline.versions import (
     EVALUATED,
     MODELS,
-    TRAINED_FROM,
     CheckpointPolicy,
     GrpoPolicy,
     Policy,
@@ -61,7 +60,8 @@ def reference(seat: str, version: Version) -> Any:
     if policy is None:
         return None
     if policy.kind == "oracle":  # with the rates that the version leaves as they are
-        return {"kind": "oracle", "rates": asdict(Rates(**policy.rates)), "code": ORACLE}
+        rates = asdict(Rates(**policy.rates))
+        return {"kind": "oracle", "draws": policy.draws, "rates": rates, "code": ORACLE}
     if policy.kind == "tiny":
         return {"kind": "tiny", **{name: _sha256(tiny_base() / name) for name in TINY_FILES}}
     if policy.kind == "train":
@@ -104,12 +104,21 @@ def tiny_scenes() -> set[bytes]:
 def settings(seat: str, version: Version) -> dict[str, Any]:
     """What a version says to the trainer of a seat."""
     policy = version.policy(seat)
-    chosen: dict[str, Any] = {**policy.model_dump(exclude={"kind"}), "seed": version.seed}
+    chosen: dict[str, Any] = policy.model_dump(exclude={"kind", "start", "data"}, exclude_none=True)
     if isinstance(policy, GrpoPolicy):
-        score, rollout = version.score, version.rollout
-        chosen |= score.model_dump(exclude={"w_draw"} if policy.w_draw is not None else set())
-        chosen |= rollout.model_dump(include={"max_context", "repeat_iou", "repeat_ends"})
-    return chosen
+        rollout = version.rollout.model_dump(include={"max_context", "repeat_iou", "repeat_ends"})
+        chosen = {**version.score.model_dump(), **rollout, **chosen}
+    return {**chosen, "seed": version.model_seed(seat)}
+
+
+def export_of(name: str) -> str:
+    """The asset that a set is trained on as."""
+    return f"{name}_export"
+
+
+def learns_from(seat: str, version: Version) -> tuple[str, ...]:
+    """The model that one is trained from, then the exports that it is trained on."""
+    return (version.start(seat), *map(export_of, version.data(seat)))
 
 
 def evaluation_settings(version: Version) -> dict[str, Any]:
@@ -153,14 +162,15 @@ def refer(seat: str) -> Callable[[Version, Inputs, Writer], None]:
 # Training and evaluation -------------------------------------------------------------------------
 
 
-def train(seat: str, *exports: str) -> Callable[[Version, Inputs, Writer], None]:
+def train(seat: str) -> Callable[[Version, Inputs, Writer], None]:
     """A model that is trained on exports, or given, as the version says."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
         if not version.is_trained(seat):
             refer(seat)(version, inputs, writer)
             return
-        start = policy(inputs, TRAINED_FROM[seat])
+        first, *exports = learns_from(seat, version)
+        start = policy(inputs, first)
         assert isinstance(start, CheckpointPolicy), "versions let nobody train an oracle"
         folder = run(
             inputs,

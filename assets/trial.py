@@ -48,7 +48,7 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
         stage = Stage(policy=policy, sampling=getattr(version, name).sampling)
         asked = _asked(version, split, count)
         samples = stage.sampling.samples if split == "rl" else 1
-        told, failures = asyncio.run(sampled(version, stage, asked, samples))
+        told, failures = asyncio.run(sampled(version, name, stage, asked, samples))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
         graded = list(curate.grade(asked, told, version.rules, version.limits.repeats))
         for row, verdict in curate.sift(graded, chosen):
@@ -98,9 +98,9 @@ def _said(keep: bool, reason: str) -> str:
 
 
 async def sampled(
-    version: Version, stage: Stage, asked: list[Problem], samples: int
+    version: Version, seat: str, stage: Stage, asked: list[Problem], samples: int
 ) -> tuple[list[Trajectory], list[Failure]]:
-    policy = teachers.policy(stage, version)
+    policy = teachers.policy(stage, version, version.model_seed(seat))
     runs = rollout(policy, asked, samples, version.limits, version.wire)
     done = [run async for run in runs]
     return (

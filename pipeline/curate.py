@@ -5,6 +5,7 @@ the first that drops a row gives the reason. Every row that goes in comes out, k
 """
 
 import hashlib
+import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -90,8 +91,24 @@ def cold_filters(min_turns: int) -> list[Filter]:
 
 
 def reflective_filters(rule: str) -> list[Filter]:
-    """φ: solved, well-formed and reflective by the rule that the version names."""
-    return [answered, is_solved, well_formed, reflective(rule), unique()]
+    """φ: solved, well-formed and reflective by the rule that the version names, if it names one."""
+    reflects = [] if rule == "none" else [reflective(rule)]
+    return [answered, is_solved, well_formed, *reflects, unique()]
+
+
+def among(rows: Iterable[tuple[Graded, Verdict]], limit: int) -> Filter:
+    """Keeps ``limit`` of the rows that were kept, drawn by a hash of their ids: a smaller set alike."""
+    ids = (row.trajectory.id for row, verdict in rows if verdict.keep)
+    drawn = {*heapq.nsmallest(limit, ids, key=_lot)}
+
+    def judge(row: Graded) -> Verdict:
+        return KEPT if row.trajectory.id in drawn else Verdict(False, "over_limit", str(limit))
+
+    return judge
+
+
+def _lot(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def answered(row: Graded) -> Verdict:

@@ -137,7 +137,8 @@ async def _rolled_out(
     version: Version, stage: AnyStage, asked: list[Problem]
 ) -> list[tuple[Problem, Trajectory]]:
     assert isinstance(stage.policy, OraclePolicy)
-    policy = teachers.policy(Stage(policy=stage.policy, sampling=stage.sampling), version)
+    given = Stage(policy=stage.policy, sampling=stage.sampling)
+    policy = teachers.policy(given, version, version.seed)
     runs = rollout.rollout(policy, asked, 1, version.limits, version.wire)
     by_id = {problem.id: problem for problem in asked}
     return [(by_id[r.problem_id], r) async for r in runs if isinstance(r, Trajectory)]

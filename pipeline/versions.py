@@ -4,8 +4,9 @@ It holds everything that a run needs, because a backfill takes no run config. A 
 refused with the field, the value and what is allowed.
 
 Each seat of the recipe names its model: an ``oracle``; a ``checkpoint`` that is given; ``tiny``, the
-base kept with the project; or ``train``, a model trained here from the one before it. ``base_model``
-and ``grpo_model`` may be left out: then the version has no such model, and nothing takes its place.
+base kept with the project; or ``train``, a model trained here, from the one before it unless it says
+another. ``base_model`` and ``grpo_model`` may be left out: then the version has no such model, and
+nothing takes its place.
 """
 
 import os
@@ -156,9 +157,13 @@ class Problems(_Section):
 
 
 class OraclePolicy(_Section):
-    """The fallible oracle; ``rates`` override `teachers.oracle.Rates`."""
+    """The fallible oracle; ``rates`` override `teachers.oracle.Rates`.
+
+    Without ``draws`` it says in words where things are, and answers in its first turn.
+    """
 
     kind: Literal["oracle"]
+    draws: Flag = True
     rates: dict[str, Annotated[Real, Field(ge=0, le=1)]] = {}
 
     @field_validator("rates")
@@ -193,8 +198,16 @@ class _Training(_Section):
 
 
 class SftPolicy(_Training):
-    """Trained here by SFT on exports; the fields are those of the trainer, and so are defaults."""
+    """Trained here by SFT on exports; the fields are those of the trainer, and so are defaults.
 
+    ``start`` and ``data`` are the model it begins as and the sets it learns from, where they are
+    not those of the recipe.
+    """
+
+    start: Literal["base_model", "cold_model"] | None = None
+    data: (
+        Annotated[tuple[Literal["skills", "cold", "reflective"], ...], Field(min_length=1)] | None
+    ) = None
     epochs: Annotated[Real, Field(gt=0, le=1000)] = 3.0
     steps: Count = 0  # updates; 0: as many as the epochs have
     batch: Annotated[Whole, Field(ge=1, le=65_536)] = 32  # trajectories an update
@@ -203,15 +216,19 @@ class SftPolicy(_Training):
     warmup: Share = 0.1  # of all updates
     beta2: Annotated[Real, Field(ge=0, lt=1)] = 0.999
     max_tokens: Annotated[Whole, Field(ge=16, le=10_000_000)] = 32_768  # of a trajectory
+    validation_share: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # of the problems, held out
+    validate_every: Annotated[Whole, Field(ge=1)] = 100  # updates
     checkpoint_every: Annotated[Whole, Field(ge=1)] = 200  # updates
 
 
 class GrpoPolicy(_Training):
     """Trained here by GRPO on the problems for RL; the fields and defaults are the trainer's.
 
-    The reward is the version's ``score``; with ``w_draw`` given, drawing counts so much in it.
+    The reward is the version's ``score``; with ``w_draw`` given, drawing counts so much in it. A
+    repeated mark is what ``rollout`` says, or ``repeat_iou`` and ``repeat_ends`` here.
     """
 
+    start: Literal["base_model", "cold_model", "reflective_model"] | None = None
     steps: Count = 0  # 0: each problem once
     problems_per_step: Annotated[Whole, Field(ge=1, le=65_536)] = 32
     samples: Annotated[Whole, Field(ge=2, le=1024)] = 8  # of a problem: a group
@@ -225,6 +242,8 @@ class GrpoPolicy(_Training):
     temperature: Annotated[Real, Field(gt=0, le=5)] = 1.0
     max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
     w_draw: Annotated[Real, Field(ge=0, le=100)] | None = None
+    repeat_iou: Rate | None = None
+    repeat_ends: Annotated[Real, Field(ge=0, le=100)] | None = None  # px
     token_level: Flag = False
     refill: Annotated[Whole, Field(ge=0, le=1000)] = 0
     mask_truncated: Flag = False
@@ -236,18 +255,22 @@ Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
 Student = Annotated[OraclePolicy | CheckpointPolicy | SftPolicy, Field(discriminator="kind")]
 Reinforced = Annotated[OraclePolicy | CheckpointPolicy | GrpoPolicy, Field(discriminator="kind")]
 
-# What a model is trained from, and the kinds of policy that each seat takes.
-TRAINED_FROM = {
-    "cold_model": "base_model",
-    "reflective_model": "cold_model",
-    "grpo_model": "reflective_model",
+# Each seat's model, in the order of the recipe: trained from the one before, if no other is named.
+MODELS = ("base_model", "cold_model", "reflective_model", "grpo_model")
+TRAINED = MODELS[1:]
+# The sets that each may learn from: those of the recipe, and others that are there by then.
+LEARNT: dict[str, tuple[str, ...]] = {
+    "cold_model": ("skills", "cold"),
+    "reflective_model": ("reflective",),
+    "grpo_model": ("rl",),
 }
-MODELS = ("base_model", *TRAINED_FROM)
+LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
+# The kinds of policy that each seat takes.
 KINDS: dict[str, tuple[str, ...]] = {
     "teacher": ("oracle", "checkpoint"),
     "base_model": ("checkpoint", "tiny"),
 }
-KINDS |= dict.fromkeys(TRAINED_FROM, ("oracle", "checkpoint", "train"))
+KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "train"))
 
 
 class Sampling(_Section):
@@ -305,12 +328,14 @@ class Rollout(_Section):
 
 class ColdFilter(_Section):
     min_turns: Annotated[Whole, Field(ge=1, le=100)] = 3  # the answer included
+    limit: Count = 0  # trajectories of those that pass, drawn by chance; 0: all
 
 
 class ReflectiveFilter(_Section):
-    """Which rule decides; there is no default: a version says it."""
+    """Which rule decides; there is no default: a version says it. With ``none`` none does."""
 
-    rule: Literal["paper", "strict", "strict+helped"]
+    rule: Literal["paper", "strict", "strict+helped", "none"]
+    limit: Count = 0  # trajectories of those that pass, drawn by chance; 0: all
 
 
 class Filters(_Section):
@@ -337,11 +362,15 @@ class Evaluation(_Section):
 
 
 class Version(_Section):
-    """A whole dataset version."""
+    """A whole dataset version.
+
+    Another ``repetition`` trains and samples its models anew, on the same problems and teacher.
+    """
 
     name: str
     description: Annotated[str, Field(min_length=1)]
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
+    repetition: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     family: str = "qwen2.5-vl"
     canvas: Canvas = Canvas()
     wording: Wording = "varied"
@@ -378,9 +407,14 @@ class Version(_Section):
 
     @model_validator(mode="after")
     def _trainable(self) -> "Version":
-        for seat, start in TRAINED_FROM.items():
+        for seat in filter(self.is_trained, TRAINED):
+            start = self.start(seat)
+            if MODELS.index(start) >= MODELS.index(seat):
+                raise ValueError(f"{seat}.start: {start} is not there before it")
+            if wrong := [name for name in self.data(seat) if name not in LEARNABLE[seat]]:
+                raise ValueError(f"{seat}.data: the {wrong[0]} set is not there before it")
             given = self.policy(start)
-            if not self.is_trained(seat) or (given is not None and given.kind != "oracle"):
+            if given is not None and given.kind != "oracle":
                 continue
             there = "is an oracle" if given else "is not named"
             kinds = " or ".join(kind for kind in KINDS[start] if kind != "oracle")
@@ -398,6 +432,20 @@ class Version(_Section):
         """Whether a model is trained here."""
         policy = self.policy(seat)
         return policy is not None and policy.kind == "train"
+
+    def start(self, seat: str) -> str:
+        """The seat of the model that one is trained from."""
+        before = MODELS[TRAINED.index(seat)]
+        return self.policy(seat).start or before
+
+    def data(self, seat: str) -> tuple[str, ...]:
+        """The sets that a model is trained on."""
+        return getattr(self.policy(seat), "data", None) or LEARNT[seat]
+
+    def model_seed(self, seat: str) -> int:
+        """What all is drawn from that a seat's model does, in training and in sampling."""
+        policy = self.policy(seat)
+        return self.seed if policy.kind == "oracle" else self.seed + self.repetition
 
     @property
     def trains(self) -> bool:

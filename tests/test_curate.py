@@ -1,5 +1,6 @@
 """The filters, each with a row that it drops and one that it keeps, and that nothing is lost."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,7 @@ def test_the_cold_filter_names_the_first_reason_for_every_row_and_keeps_the_rest
         ("paper", ["", "", "", "not_reflective"]),
         ("strict", ["", "", "not_reflective", "not_reflective"]),
         ("strict+helped", ["", "no_help", "not_reflective", "not_reflective"]),
+        ("none", ["", "", "", ""]),
     ],
 )
 def test_the_reflective_filter_goes_by_the_rule_that_is_named(
@@ -91,6 +93,19 @@ def test_every_row_comes_out_once() -> None:
     out = list(curate.sift(rows, curate.cold_filters(3)))
     assert [row.trajectory.sample for row, _ in out] == [0, 1, 2]
     assert all(verdict.keep == (verdict.reason == "") for _, verdict in out)
+
+
+def test_a_smaller_set_is_drawn_from_what_passes_and_counts_the_rest() -> None:
+    problems = [plain_problem(id=f"p{n:03}") for n in range(40)]
+    rows = [row for p in problems for row in graded((LOOK, DONE), ("Hm.",), problem=p)]
+    few = [curate.answered, curate.among(curate.sift(rows, [curate.answered]), 10)]
+    assert Counter(reasons(rows, few)) == {"": 10, "over_limit": 30, "malformed": 40}
+    kept = [row.problem.id for row, verdict in curate.sift(rows, few) if verdict.keep]
+    assert kept[-1] > "p020"  # from the whole set, not its beginning
+    more = [curate.answered, curate.among(curate.sift(rows, [curate.answered]), 20)]
+    assert {*kept} < {row.problem.id for row, verdict in curate.sift(rows, more) if verdict.keep}
+    all_of_them = curate.among(curate.sift(rows, [curate.answered]), 100)
+    assert reasons(rows, [curate.answered, all_of_them]).count("") == 40
 
 
 GRID = Grid(left=2, top=2, cell=40, columns=5, rows=5)  # centres at 22, 62, 102, 142, 182

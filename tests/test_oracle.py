@@ -146,6 +146,31 @@ def test_the_same_seed_writes_the_same_texts_and_another_seed_others() -> None:
     assert told(Rates()) != told(Rates(), seed=1)
 
 
+def test_without_drawing_it_says_where_things_are_and_answers_at_once() -> None:
+    async def collect(rates: Rates, family: str) -> list[Trajectory]:
+        policy = Oracle(rates, 0, LIMITS, FAMILIES[family], draws=False)
+        runs = rollout(policy, ASKED, 2, LIMITS, FAMILIES[family])
+        return [run async for run in runs if isinstance(run, Trajectory)]
+
+    sure = asyncio.run(collect(SURE, "qwen2.5-vl"))
+    rows = list(curate.grade(ASKED, sure, Rules(), Tolerance()))
+    assert all(row.solved and row.score.format == 1 and not row.state.live for row in rows)
+    assert {len(row.trajectory.turns) for row in rows} == {1}
+    for row in rows:
+        gold = [op for step in row.problem.gold for op in step.ops]
+        (x1, y1), (x2, y2) = gold[0].p
+        text = row.trajectory.turns[0].text
+        assert all(op.label in text for op in gold)
+        assert f"{gold[0].label} from {x1}, {y1} to {x2}, {y2}" in text
+    thousandths = asyncio.run(collect(SURE, "qwen3-vl"))
+    assert thousandths[0].turns[0].text != sure[0].turns[0].text
+    misled = Rates(
+        **{**dict.fromkeys(Rates.__dataclass_fields__, 0.0), "wrong_object": 1.0, "misled": 1.0}
+    )
+    led = curate.grade(ASKED, asyncio.run(collect(misled, "qwen2.5-vl")), Rules(), Tolerance())
+    assert not any(row.solved for row in led)
+
+
 def test_it_goes_on_when_its_faults_are_told() -> None:
     limits = Limits(tell_faults=True)
 

@@ -19,6 +19,8 @@ from pipeline.teachers.oracle import Rates
 from pipeline.types import SPLITS
 from pipeline.versions import (
     EVERY_SPLIT,
+    MODELS,
+    TRAINED,
     TRAINING_UNITS,
     Version,
     VersionError,
@@ -172,6 +174,11 @@ def trained(**changes: Any) -> dict[str, Any]:
     return {**content, **changes}
 
 
+def with_policy(seat: str, **fields: Any) -> dict[str, Any]:
+    """What to change so that a seat is trained otherwise."""
+    return {seat: {"policy": {"kind": "train", **fields}, "sampling": {"samples": 2}}}
+
+
 def test_models_that_are_trained_come_out_as_they_are_written() -> None:
     version = parse("trial", yaml.safe_dump(trained()))
     assert version.trains
@@ -182,6 +189,28 @@ def test_models_that_are_trained_come_out_as_they_are_written() -> None:
     assert (grpo.steps, grpo.samples, grpo.clip_low, grpo.clip_high) == (5, 8, 0.2, 0.3)
     assert grpo.w_draw is None
     assert version.policy("teacher").kind == "oracle"
+
+
+def test_a_model_starts_from_the_one_before_it_and_learns_its_set_unless_it_says_others() -> None:
+    content = trained()
+    version = parse("trial", yaml.safe_dump(content))
+    assert [version.start(seat) for seat in TRAINED] == list(MODELS[:3])
+    assert [version.data(seat) for seat in TRAINED] == [
+        ("skills", "cold"),
+        ("reflective",),
+        ("rl",),
+    ]
+    content["reflective_model"]["policy"] |= {"start": "base_model", "data": ["cold", "reflective"]}
+    content["grpo_model"] |= {"start": "cold_model"}
+    version = parse("trial", yaml.safe_dump(content))
+    assert [version.start(seat) for seat in TRAINED] == ["base_model", "base_model", "cold_model"]
+    assert version.data("reflective_model") == ("cold", "reflective")
+
+
+def test_a_repetition_draws_anew_whatever_is_no_oracle() -> None:
+    version = parse("trial", yaml.safe_dump(trained(repetition=2)))
+    seeds = [version.model_seed(seat) for seat in ("teacher", "cold_model", "grpo_model")]
+    assert seeds == [3, 5, 5]
 
 
 def test_what_is_left_out_is_not_there() -> None:
@@ -261,6 +290,26 @@ def test_what_is_called_unseen_and_is_not_is_refused(
         (
             {"cold_model": {"policy": {"kind": "oracle"}, "sampling": {"samples": 2}}},
             "reflective_model is trained from cold_model, which is an oracle",
+        ),
+        (
+            {"grpo_model": {"kind": "train", "start": "base_model"}, "base_model": None},
+            "cold_model is trained from base_model, which is not named",
+        ),
+        (
+            with_policy("cold_model", start="cold_model"),
+            "cold_model.start: cold_model is not there before it",
+        ),
+        (
+            with_policy("cold_model", data=["reflective"]),
+            "cold_model.data: the reflective set is not there before it",
+        ),
+        (
+            with_policy("reflective_model", data=[]),
+            "reflective_model.policy.data",
+        ),
+        (
+            with_policy("reflective_model", data=["rl"]),
+            "reflective_model.policy.data",
         ),
         (
             {"base_model": {"kind": "tiny"}, "family": "qwen3-vl"},

@@ -4,13 +4,14 @@ Their tokenizer is a byte-level BPE of its own with two additions that make shor
 protocol: whole numbers up to 1000 and the protocol's standing phrases are one token each. Text is
 still read and written exactly; a phrase that changes is only spelt in more tokens.
 
-    python -m trainers.tiny EXPORT FOLDER        an untrained model, its words learnt from an export
+    python -m trainers.tiny EXPORT... FOLDER     an untrained model, its words learnt from exports
 """
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ VISION: dict[str, Any] = {
     "out_hidden_size": TEXT["hidden_size"],
     "initializer_range": INITIAL,
 }
+NUMBERS = 1001  # from 0, each a token
+SHORTEST, LONGEST, WAVES = 6.0, 1200.0, 32  # wavelengths that tell numbers apart
 # Positions of a picture's tokens differ by few steps: height and width get frequencies that tell them
 # apart (the published split leaves width the lowest ones, too slow to see in a model this small).
 ROPE = {"rope_type": "default", "rope_theta": 1000.0, "mrope_section": [1, 2, 13]}
@@ -102,7 +105,7 @@ def build_tokenizer(texts: Iterable[str]) -> Any:
     learnt = json.loads(learner.to_str())["model"]
     merges = [tuple(pair) for pair in learnt["merges"]]
     tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=merges, model_max_length=8192)
-    tokenizer.add_tokens([AddedToken(str(n), normalized=False) for n in range(1001)])
+    tokenizer.add_tokens([AddedToken(str(n), normalized=False) for n in range(NUMBERS)])
     tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in known])
     tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
     return tokenizer
@@ -156,37 +159,55 @@ def build_tiny(family: str, processor: Any, seed: int) -> Any:
         text |= {"head_dim": 32, "rope_parameters": ROPE3}
         vision = {**VISION, "deepstack_visual_indexes": [1], "num_position_embeddings": 256}
         config3 = Qwen3VLConfig(text_config=text, vision_config=vision, **every)
-        return _with_generation(Qwen3VLForConditionalGeneration(config3), tokens)
+        return _made(Qwen3VLForConditionalGeneration(config3), processor, tokens)
     # Every block sees the whole picture: a window would hold most of a small one anyway.
     vision = {**VISION, "fullatt_block_indexes": list(range(VISION["depth"]))}
     config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **every)
-    return _with_generation(Qwen2_5_VLForConditionalGeneration(config), tokens)
+    return _made(Qwen2_5_VLForConditionalGeneration(config), processor, tokens)
 
 
-def _with_generation(model: Any, tokens: dict[str, int]) -> Any:
+def _made(model: Any, processor: Any, tokens: dict[str, int]) -> Any:
     for name, value in tokens.items():
         setattr(model.generation_config, name, value)
+    ids = processor.tokenizer.convert_tokens_to_ids([str(n) for n in range(NUMBERS)])
+    with torch.no_grad():
+        _order(model.get_input_embeddings().weight, torch.tensor(ids))
     return model
 
 
-def texts(folder: str) -> Iterator[str]:
-    """All that the trajectories of an export show and say, short of pictures."""
-    for state, family, max_turns in trajectories(folder):
-        for message in protocol.render(state, FAMILIES[family], max_turns):
-            yield from (part for part in message.parts if isinstance(part, str))
+def _order(embeddings: torch.Tensor, numbers: torch.Tensor) -> None:
+    """Gives near numbers near embeddings: sines of many wavelengths, mixed at random.
+
+    Else each coordinate is a word of its own, and its neighbours' examples teach nothing of it.
+    """
+    periods = torch.logspace(math.log10(SHORTEST), math.log10(LONGEST), WAVES)
+    angles = 2 * math.pi * torch.arange(len(numbers))[:, None] / periods
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+    mixed = waves @ torch.randn(2 * WAVES, embeddings.shape[1]) / math.sqrt(WAVES)
+    embeddings[numbers] = INITIAL * mixed + 0.1 * embeddings[numbers]
+
+
+def texts(folders: Sequence[str]) -> Iterator[str]:
+    """All that the trajectories of exports show and say, short of pictures."""
+    for folder in folders:
+        for state, family, max_turns in trajectories(folder):
+            for message in protocol.render(state, FAMILIES[family], max_turns):
+                yield from (part for part in message.parts if isinstance(part, str))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="An untrained tiny model for the texts of an export."
+        description="An untrained tiny model for the texts of exports."
     )
-    parser.add_argument("export", help="the folder of an export, whose family the model will be of")
+    parser.add_argument(
+        "exports", nargs="+", help="folders of exports, whose family the model will be of"
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     try:
-        _, family, _ = next(trajectories(given.export))
-        processor = build_processor(family, texts(given.export))
+        _, family, _ = next(trajectories(given.exports[0]))
+        processor = build_processor(family, texts(given.exports))
         save(build_tiny(family, processor, given.seed), processor, given.out)
     except (WrongData, OSError) as error:
         print(f"tiny: {error}", file=sys.stderr)

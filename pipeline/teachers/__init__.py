@@ -9,16 +9,17 @@ if TYPE_CHECKING:  # versions asks the oracle which rates it has
     from pipeline.versions import Stage, Version
 
 
-def _oracle(stage: "Stage", version: "Version") -> Policy:
+def _oracle(stage: "Stage", version: "Version", seed: int) -> Policy:
     from pipeline.teachers.oracle import Oracle, Rates
     from pipeline.versions import OraclePolicy
 
     assert isinstance(stage.policy, OraclePolicy)
     rates, tokens = Rates(**stage.policy.rates), stage.sampling.max_tokens
-    return Oracle(rates, version.seed, version.limits, version.wire, tokens)
+    draws = stage.policy.draws
+    return Oracle(rates, seed, version.limits, version.wire, tokens, draws)
 
 
-def _local(stage: "Stage", version: "Version") -> Policy:
+def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     from pipeline.models import load_processor
     from pipeline.teachers.local import Local, Sampling, loaded
     from pipeline.versions import CheckpointPolicy
@@ -26,7 +27,7 @@ def _local(stage: "Stage", version: "Version") -> Policy:
     assert isinstance(stage.policy, CheckpointPolicy)
     name, revision = stage.policy.model, stage.policy.revision
     asked = stage.sampling
-    sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, version.seed)
+    sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, seed)
     try:
         processor, model = load_processor(name, revision), loaded(name, revision)
     except OSError as error:
@@ -37,7 +38,7 @@ def _local(stage: "Stage", version: "Version") -> Policy:
     return Local(model, processor, version.limits, sampling)
 
 
-TEACHERS: dict[str, Callable[["Stage", "Version"], Policy]] = {
+TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
     "oracle": _oracle,
     "checkpoint": _local,
 }
@@ -47,8 +48,8 @@ class NoBackend(Exception):
     """A version names a kind of policy that nothing here can run."""
 
 
-def policy(stage: "Stage", version: "Version") -> Policy:
-    """The policy of a stage.
+def policy(stage: "Stage", version: "Version", seed: int) -> Policy:
+    """The policy of a stage, which draws from ``seed``.
 
     Raises:
         NoBackend: if no backend runs policies of that kind, or its checkpoint cannot be loaded.
@@ -59,4 +60,4 @@ def policy(stage: "Stage", version: "Version") -> Policy:
             f"version {version.name!r} asks for a policy of kind {kind!r}, and no backend here runs "
             f"it; there are {', '.join(TEACHERS)}. `drawloop plan {version.name}` works without one."
         )
-    return TEACHERS[kind](stage, version)
+    return TEACHERS[kind](stage, version, seed)

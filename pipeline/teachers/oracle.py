@@ -107,12 +107,17 @@ class Oracle:
     limits: Limits
     family: Family
     max_tokens: int = 1024  # a turn
+    draws: bool = True  # or says in words where things are, and answers in its first turn
 
     async def act(self, state: State) -> Turn:
         """The next turn: the trajectory's script, played again up to here."""
         rng = Random(f"{self.seed}/oracle/{state.problem.id}/{state.sample}")
         fate = Random(f"{self.seed}/oracle/{state.problem.id}").random()
-        script = _play(rng, self.rates, state.problem, hopeless=fate < self.rates.hopeless)
+        hopeless = fate < self.rates.hopeless
+        if self.draws:
+            script = _play(rng, self.rates, state.problem, hopeless=hopeless)
+        else:
+            script = _say(rng, self.rates, state.problem, self.family, hopeless=hopeless)
         now: State | Trajectory = canvas.opened(state.problem, state.sample)
         next(script)
         while isinstance(now, State):
@@ -159,8 +164,7 @@ def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script
 
     The first ``send`` must follow a ``next``, which yields nothing of use.
     """
-    if not problem.gold:
-        raise ValueError(f"problem {problem.id} has no gold ops: the oracle cannot solve it")
+    _solvable(problem)
     dithers, rambles = rng.random() < rates.dither, rng.random() < rates.ramble
     state = yield Answer("", "")
     wrong: dict[Op, Op | None] = {}  # gold op → the op drawn in its place, None where left out
@@ -183,13 +187,44 @@ def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script
         moved = _moved(rng, rates.slip_error / 2, rates.slip_error / 2, problem, mark.op, mark.base)
         thought = DITHERED.format(it=mark.op.label) + (RAMBLE if rambles else "")
         state = yield _on_latest(state, thought, [moved])
-    misled = bool(wrong) and rng.random() < rates.misled
-    if hopeless or misled or rng.random() < rates.wrong_answer:
+    if _errs(rng, rates, bool(wrong), hopeless=hopeless):
         said = Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
     else:
         said = Answer(_closing(rng, problem, state.live), problem.answer)
     while True:  # again, where it was garbled and the model was told so
         yield said
+
+
+def _say(rng: Random, rates: Rates, problem: Problem, family: Family, *, hopeless: bool) -> Script:
+    """The same in words alone: where each thing is, as well as it is seen, and the answer."""
+    _solvable(problem)
+    yield Answer("", "")
+    gold = [op for step in problem.gold for op in step.ops]
+    seen = {op: _first_try(rng, rates, problem, op) for op in gold}
+    off = any(_visibly_off(problem, op, tried) for op, tried in seen.items())
+    places = [_place(problem, op, family) for op in seen.values()]
+    errs = _errs(rng, rates, off, hopeless=hopeless)
+    answer = _wrong_answer(rng, problem) if errs else problem.answer
+    while True:
+        yield Answer(f"I see {listed(places)}.", answer)
+
+
+def _place(problem: Problem, op: Op, family: Family) -> str:
+    """Where a thing is, in the coordinates that its model speaks."""
+    (x1, y1), (x2, y2) = to_wire(op, problem.images[op.k - 1].size, family).p
+    where = f" in picture {op.k}" if len(problem.images) > 1 else ""
+    return f"{op.label}{where} from {x1}, {y1} to {x2}, {y2}"
+
+
+def _solvable(problem: Problem) -> None:
+    if not problem.gold:
+        raise ValueError(f"problem {problem.id} has no gold ops: the oracle cannot solve it")
+
+
+def _errs(rng: Random, rates: Rates, off: bool, *, hopeless: bool) -> bool:
+    """Whether the answer is wrong: marks that are off may mislead."""
+    misled = off and rng.random() < rates.misled
+    return hopeless or misled or rng.random() < rates.wrong_answer
 
 
 def _closing(rng: Random, problem: Problem, live: Sequence[Mark]) -> str:

@@ -43,10 +43,10 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Checkpoints that were sampled from; an oracle speaks for them."""
     asked: list[str] = []
 
-    def speak(stage: Stage, version: Version) -> Policy:
+    def speak(stage: Stage, version: Version, seed: int) -> Policy:
         assert isinstance(stage.policy, CheckpointPolicy)
         asked.append(stage.policy.model)
-        return Oracle(Rates(wrong_answer=0.4), version.seed, version.limits, version.wire, 1024)
+        return Oracle(Rates(wrong_answer=0.4), seed, version.limits, version.wire, 1024)
 
     monkeypatch.setitem(teachers.TEACHERS, "checkpoint", speak)
     return asked
@@ -83,6 +83,29 @@ def test_a_trained_model_reads_what_it_is_trained_on_and_a_given_one_reads_nothi
     }
     given = parse("given", TINY)
     assert all(recipe(model, given)["inputs"] == {} for model in TRAINED)
+
+
+@pytest.mark.usefixtures("base")
+def test_a_model_may_start_and_learn_otherwise() -> None:
+    text = TRAINING.replace("rule: paper", "rule: none, limit: 4").replace(
+        "lr: 2e-4", "start: base_model, data: [cold, reflective]"
+    )
+    version = parse("otherwise", text)
+    assert set(recipe("reflective_model", version)["inputs"]) == {
+        "base_model", "cold_export", "reflective_export",
+    }  # fmt: skip
+    assert {"base_model", "reflective_set"} <= set(needed(["reflective_model"], version))
+
+
+@pytest.mark.usefixtures("base")
+def test_another_repetition_moves_the_models_and_what_they_sample_and_shares_the_rest() -> None:
+    shared = {
+        "problems", "base_model", "drawing_skills", "teacher_trajectories", "cold_set",
+        "skills_export", "cold_export",
+    }  # fmt: skip
+    assert (
+        moved(lambda text: text.replace("seed: 5", "seed: 5\nrepetition: 1")) == {*NODES} - shared
+    )
 
 
 @pytest.mark.usefixtures("base")
@@ -192,7 +215,7 @@ def test_what_a_version_leaves_out_is_as_the_trainers_have_it() -> None:
     ))  # fmt: skip
     for seat, config in (("cold_model", SftConfig), ("grpo_model", GrpoConfig)):
         theirs = {f.name: f.default for f in dataclasses.fields(config)}
-        ours = version.policy(seat).model_dump(exclude={"kind", "w_draw"})
+        ours = version.policy(seat).model_dump(exclude_none=True, exclude={"kind"})
         assert ours == {name: theirs[name] for name in ours}
 
 
@@ -458,3 +481,23 @@ def test_a_real_trainer_trains_a_tiny_model_on_the_exports_in_a_process_of_its_o
     )
     with pytest.raises(TrainerFailed, match=r"^sft: no row of .* is left to train on: .*16 tokens"):
         build("cold_model", broken, store)
+
+
+@pytest.mark.usefixtures("base")
+def test_a_set_of_a_limited_size_and_another_start_reach_the_trainer(
+    store: Store, sampled: list[str]
+) -> None:
+    text = TRAINING.replace("rule: paper", "rule: none, limit: 4")
+    text = text.replace("lr: 2e-4", "start: base_model, data: [cold, reflective]")
+    version, trainers = parse("otherwise", text + "repetition: 2\n"), Pretending()
+    wanted = needed(["grpo_model"], version)
+    made = {asset: build(asset, version, store, trainers) for asset in wanted}
+    assert made["reflective_set"].manifest.tables["reflective"] == 4
+    assert made["reflective_set"].manifest.facts["yield"]["over_limit"] > 0
+    config = [asked for module, asked in trainers.asked if module == "trainers.sft"][-1]
+    assert config["model"] == str(models.tiny_base())
+    assert [Path(folder).parent.name for folder in config["data"]] == [
+        "cold_export", "reflective_export",
+    ]  # fmt: skip
+    assert config["seed"] == trainers.config("trainers.grpo")["seed"] == version.seed + 2
+    assert "start" not in config
