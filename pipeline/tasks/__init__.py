@@ -43,4 +43,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "counting": _task("counting", "Counting"),
     "views": _task("views", "Views"),
     "motion": _task("motion", "Motion"),
+    "relation": _task("relation", "Relation"),
 }

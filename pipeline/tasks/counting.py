@@ -5,7 +5,6 @@ of figures and how far they may cover one another. A figure always shows at leas
 """
 
 import json
-import math
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
@@ -14,7 +13,7 @@ from pipeline import geometry
 from pipeline.images import encode
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import SMALL, lettered, near_numbers, plural, say
-from pipeline.tasks.shapes import COLOURS, FIGURES, bounding_box, fill, outline, paper
+from pipeline.tasks.shapes import COLOURS, FIGURES, Figure, bounding_box, fill, paper, scatter
 from pipeline.types import Box, Kind, Modality, Problem, Scene, Size, Step
 
 QUESTIONS = (
@@ -38,16 +37,6 @@ CLOSINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    colour: str
-    form: str
-    x: float
-    y: float
-    radius: float
-    turn: float  # radians
-
-
 @dataclass(frozen=True)
 class Counting:
     VERSION: ClassVar[str] = "1"
@@ -63,13 +52,9 @@ class Counting:
         figures = self._scatter(rng, colour, form, count)
         pixels = paper(rng, self.width, self.height)
         for figure in figures:
-            fill(pixels, _points(figure), COLOURS[figure.colour])
+            fill(pixels, figure.points, COLOURS[figure.colour])
         marks = [
-            Box(
-                1,
-                geometry.clip_box(bounding_box(_points(f)), Size(self.width, self.height)),
-                f"{f.colour} {f.form}",
-            )
+            Box(1, geometry.clip_box(bounding_box(f.points), Size(self.width, self.height)), f.name)
             for f in figures
         ]
         thing = f"{colour} {form}"
@@ -105,31 +90,13 @@ class Counting:
         others = round(rng.uniform(1, 3 + 7 * self.difficulty))
         kinds = [(colour, form)] * count + [self._other(rng, colour, form) for _ in range(others)]
         rng.shuffle(kinds)
-        side = min(self.width, self.height)
-        radius = side * (0.11 - 0.03 * self.difficulty)
-        figures: list[Figure] = []
-        for kind in kinds:
-            for attempt in range(400):
-                shrink = (
-                    0.995**attempt
-                )  # ends by fitting: the picture fills up, figures get smaller
-                r = max(5.0, radius * rng.uniform(0.75, 1.25) * shrink)
-                turn = rng.uniform(-0.25, 0.25) if kind[1] != "circle" else 0.0
-                x = rng.uniform(r + 1, self.width - r - 2)
-                y = rng.uniform(r + 1, self.height - r - 2)
-                figure = Figure(*kind, round(x, 1), round(y, 1), round(r, 1), round(turn, 2))
-                if all(self._apart(figure, other) for other in figures):
-                    figures.append(figure)
-                    break
-            else:
-                if kind == (colour, form):
-                    raise ValueError(f"{count} figures do not fit on {self.width}×{self.height} px")
-        return figures
-
-    def _apart(self, a: Figure, b: Figure) -> bool:
-        """Figures may overlap by up to 0.4 radii at the highest difficulty, not at all at 0."""
+        radius = min(self.width, self.height) * (0.11 - 0.03 * self.difficulty)
+        # Figures may overlap by up to 0.4 radii at the highest difficulty, not at all at 0.
         gap = 1.02 - 0.22 * self.difficulty
-        return math.hypot(a.x - b.x, a.y - b.y) >= gap * (a.radius + b.radius)
+        figures = scatter(rng, kinds, self.width, self.height, radius, gap)
+        if sum((f.colour, f.form) == (colour, form) for f in figures) < count:
+            raise ValueError(f"{count} figures do not fit on {self.width}×{self.height} px")
+        return figures
 
     def _other(self, rng: Random, colour: str, form: str) -> tuple[str, str]:
         """A figure of another kind; the harder, the more often it shares colour or form."""
@@ -140,10 +107,6 @@ class Counting:
                 (colour, rng.choice(forms)) if rng.random() < 0.5 else (rng.choice(colours), form)
             )
         return rng.choice(colours), rng.choice(forms)
-
-
-def _points(figure: Figure) -> list[tuple[float, float]]:
-    return outline(figure.form, figure.x, figure.y, figure.radius, figure.turn)
 
 
 def _geometry(thing: str, figures: list[Figure]) -> str:

@@ -1,6 +1,8 @@
 """Flat coloured figures that tasks scatter over a picture, and their exact bounding boxes."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from random import Random
 
 import cv2
@@ -21,6 +23,61 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 FIGURES = ("circle", "square", "triangle", "diamond", "star", "cross")
 SHIFT = 4  # OpenCV's fixed point: coordinates in 1/16 px, so that edges are smooth
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A flat figure on a picture, in px and radians."""
+
+    colour: str
+    form: str
+    x: float
+    y: float
+    radius: float
+    turn: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.form}"
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        return outline(self.form, self.x, self.y, self.radius, self.turn)
+
+
+def scatter(
+    rng: Random,
+    kinds: Iterable[tuple[str, str]],
+    width: int,
+    height: int,
+    radius: float,
+    gap: float,
+) -> list[Figure]:
+    """Places a figure for each (colour, form), smaller as the picture fills up.
+
+    Args:
+        radius: of a figure at first, px, give or take a quarter.
+        gap: least distance of two centres, in sums of their radii.
+
+    Returns:
+        the figures; those for which there is no room are left out.
+    """
+    figures: list[Figure] = []
+    for kind in kinds:
+        for attempt in range(400):
+            r = max(5.0, radius * rng.uniform(0.75, 1.25) * 0.995**attempt)
+            turn = rng.uniform(-0.25, 0.25) if kind[1] != "circle" else 0.0
+            x = rng.uniform(r + 1, width - r - 2)
+            y = rng.uniform(r + 1, height - r - 2)
+            figure = Figure(*kind, round(x, 1), round(y, 1), round(r, 1), round(turn, 2))
+            if all(_apart(figure, other, gap) for other in figures):
+                figures.append(figure)
+                break
+    return figures
+
+
+def _apart(a: Figure, b: Figure, gap: float) -> bool:
+    return math.hypot(a.x - b.x, a.y - b.y) >= gap * (a.radius + b.radius)
 
 
 def outline(
