@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test test-slow lint ui base bench picture lock clean
+.PHONY: demo test test-slow lint ui base ladder bench picture lock clean
 
 demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	$(BIN)/drawloop build mini
@@ -29,6 +29,9 @@ ui: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000
 
 base: $(VENV)/.ready  ## the tiny base again: over an hour on a laptop, minutes on a GPU
 	$(BIN)/python weights/make.py
+
+ladder: $(VENV)/.ready  ## what each stage adds, measured: hours, and it goes on where it was ended
+	$(BIN)/python -m ladder
 
 bench: $(VENV)/.ready  ## our trainers beside TRL's, in one run
 	$(BIN)/python benchmarks/beside_trl.py

@@ -10,9 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "pipeline": {"assets", "trainers", "dagster", "tests"},
-    "assets": {"trainers", "torch", "transformers", "vllm", "tests"},
-    "trainers": {"assets", "dagster", "tests"},
+    "pipeline": {"assets", "trainers", "ladder", "dagster", "tests"},
+    "assets": {"trainers", "ladder", "torch", "transformers", "vllm", "tests"},
+    "trainers": {"assets", "ladder", "dagster", "tests"},
+    "ladder": {"dagster", "tests"},
 }
 
 

@@ -50,7 +50,8 @@ def _sft(config: dict[str, Any], out: Path) -> None:
 
 
 def _grpo(config: dict[str, Any], out: Path) -> None:
-    told = {"draw": 0.3, "strict": 0.1, "turns": 3.5, "loss": 0.01}
+    told = {"draw": 0.3, "strict": 0.1, "turns": 3.5, "loss": 0.01, "solved": 0.5, "format": 1.0}
+    told |= {"zero_variance": 0.2, "entropy": 0.7}
     _trained(config, out, "grpo", [{"step": n, "reward": n / 9, **told} for n in range(1, 7)])
 
 
