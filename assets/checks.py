@@ -130,7 +130,7 @@ def base_disjoint(built: Built) -> Finding:
     base = built.version.base_model
     if base is None or base.kind != "tiny":
         return Finding(True, "the version has no tiny base")
-    seen, shared, asked = models.tiny_scenes(), [], 0
+    seen, shared, asked = models.tiny_scenes(built.version.family), [], 0
     for split in EVALUATED:
         for problem in map(rows.problem, built.rows(split, FACTS)):
             asked += 1

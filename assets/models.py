@@ -40,11 +40,11 @@ MODEL, METRICS, ASKED, DONE = "model", "metrics.jsonl", "asked.json", "done.json
 TINY_FILES, SCENES = ("model.safetensors", "config.json"), "scenes.parquet"  # of the tiny base
 
 
-def tiny_base() -> Path:
-    """The tiny base: in ``$DRAWLOOP_WEIGHTS``, else in weights/ beside the packages."""
+def tiny_base(family: str) -> Path:
+    """A family's tiny base: in ``$DRAWLOOP_WEIGHTS``, else in weights/ beside the packages."""
     given = os.environ.get("DRAWLOOP_WEIGHTS")
     weights = Path(given) if given else Path(__file__).parent.parent / "weights"
-    return weights / "tiny-qwen2.5-vl"
+    return weights / f"tiny-{family}"
 
 
 # What decides a model ----------------------------------------------------------------------------
@@ -63,7 +63,8 @@ def reference(seat: str, version: Version) -> Any:
         rates = asdict(Rates(**policy.rates))
         return {"kind": "oracle", "draws": policy.draws, "rates": rates, "code": ORACLE}
     if policy.kind == "tiny":
-        return {"kind": "tiny", **{name: _sha256(tiny_base() / name) for name in TINY_FILES}}
+        base = tiny_base(version.family)
+        return {"kind": "tiny", **{name: _sha256(base / name) for name in TINY_FILES}}
     if policy.kind == "train":
         trainer = TRAINERS[seat]
         return {
@@ -88,13 +89,13 @@ def _sha256_of(path: Path, mtime: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def tiny_scenes() -> set[bytes]:
-    """Fingerprints of all scenes that the tiny base was trained on.
+def tiny_scenes(family: str) -> set[bytes]:
+    """Fingerprints of all scenes that a family's tiny base was trained on.
 
     Raises:
         StoreError: if they are not there.
     """
-    path = tiny_base() / SCENES
+    path = tiny_base(family) / SCENES
     try:
         return {*pq.read_table(path, columns=["fingerprint"])["fingerprint"].to_pylist()}
     except (OSError, ValueError, KeyError) as error:
@@ -144,7 +145,7 @@ def policy(inputs: Inputs, model: str) -> Any:
     if said["kind"] == "trained":
         said = {"kind": "checkpoint", "model": str(Path(inputs.folder(model)) / said["files"])}
     elif said["kind"] == "tiny":
-        said = {"kind": "checkpoint", "model": str(tiny_base())}
+        said = {"kind": "checkpoint", "model": str(tiny_base(said["family"]))}
     given: Policy = TypeAdapter(Policy).validate_python(said)
     return given
 
@@ -153,8 +154,12 @@ def refer(seat: str) -> Callable[[Version, Inputs, Writer], None]:
     """A model that is given, by what the version says of it."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        if (given := version.policy(seat)) is not None:
-            put(writer, "policy", {"policy": given.model_dump_json()}, KEPT)
+        if (given := version.policy(seat)) is None:
+            return
+        said = given.model_dump()
+        if said["kind"] == "tiny":
+            said["family"] = version.family
+        put(writer, "policy", {"policy": json.dumps(said)}, KEPT)
 
     return body
 

@@ -18,7 +18,8 @@ class Arm:
     """One model of one derived version.
 
     Args:
-        changes: fields of the version file, by their path with points.
+        changes: fields of the version file, by their path with points. An arm with another canvas
+            is asked other problems: it is compared with its like only.
         sized: keeps as many reflective trajectories as the recipe's own filter keeps.
         wide: pass@8 is measured, too.
     """
@@ -41,6 +42,8 @@ TEXT = {
     RULE: "none",
 }
 
+OTHER = {"family": "qwen3-vl", "canvas": {"smallest": 128, "largest": 128}}  # of whole patches
+
 ARMS = (
     Arm("base", "base_model", repetitions=ONE, wide=True),
     Arm("cold", "cold_model", wide=True),
@@ -57,6 +60,9 @@ ARMS = (
         {"grpo_model.repeat_iou": 0.8, "grpo_model.repeat_ends": 4.0}, ONE),
     Arm("text only: cold", "cold_model", TEXT, ONE),
     Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, ONE),
+    Arm("Qwen3-VL: base", "base_model", OTHER, ONE),
+    Arm("Qwen3-VL: cold", "cold_model", OTHER, ONE),
+    Arm("Qwen3-VL: cold + reflective + GRPO", "grpo_model", OTHER, ONE),
 )  # fmt: skip
 
 

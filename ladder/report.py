@@ -17,8 +17,9 @@ DRAWS = 10_000
 Arms = Mapping[str, Sequence[Record]]  # by name; repetitions in order
 Table = tuple[Sequence[str], list[Sequence[str]]]  # its head, and its rows
 
-COLD, REFLECTIVE = "cold", "cold + reflective"
+BASE, COLD, REFLECTIVE = "base", "cold", "cold + reflective"
 GRPO, NO_REFLECTION = "cold + reflective + GRPO", "cold + GRPO"
+OTHER = "Qwen3-VL:"  # arms of another family, which are asked other problems
 HEAD = """# The ladder
 
 What each stage of the recipe adds to the tiny base, on problems that no stage saw. Made by `make ladder`
@@ -198,13 +199,14 @@ def _kinds(arms: Arms) -> Iterator[Sequence[str]]:
 
 
 def _differences(arms: Arms) -> Iterator[Sequence[str]]:
-    pairs = [(name, COLD) for name in arms if name != COLD]
-    pairs += [(name, REFLECTIVE) for name in arms if "rejection-sampled, same" in name]
+    same = [name for name in arms if OTHER not in name]
+    pairs = [(name, COLD) for name in same if name != COLD]
     pairs += [
-        (name, REFLECTIVE) for name in arms if "compute" in name or name.startswith("reflective")
+        (name, REFLECTIVE) for name in same if "GRPO" not in name and name not in (COLD, BASE)
     ]
-    pairs += [(GRPO, REFLECTIVE)]
-    pairs += [(name, GRPO) for name in arms if "GRPO" in name and name != GRPO]
+    pairs += [(name, GRPO) for name in same if "GRPO" in name]
+    pairs += [(GRPO, REFLECTIVE), (f"{OTHER} {GRPO}", f"{OTHER} {COLD}")]
+    pairs = [(ours, theirs) for ours, theirs in pairs if ours != theirs]
     for ours, theirs in pairs:
         if (found := _paired(arms, ours, theirs)) is not None:
             yield f"{ours} − {theirs}", _points(found[0], "+"), str(found[1])

@@ -311,10 +311,6 @@ def test_what_is_called_unseen_and_is_not_is_refused(
             with_policy("reflective_model", data=["rl"]),
             "reflective_model.policy.data",
         ),
-        (
-            {"base_model": {"kind": "tiny"}, "family": "qwen3-vl"},
-            "the tiny base is a qwen2.5-vl, family is qwen3-vl",
-        ),
     ],
 )
 def test_models_that_cannot_be_trained_are_refused(changes: dict[str, Any], said: str) -> None:

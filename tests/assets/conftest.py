@@ -62,9 +62,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store.at()
 
 
-def lay_base(weights: Path, content: bytes = b"weights", scenes: tuple[bytes, ...] = ()) -> Path:
-    """A folder that passes for the tiny base, short of its weights."""
-    folder = weights / "tiny-qwen2.5-vl"
+def lay_base(
+    weights: Path,
+    content: bytes = b"weights",
+    scenes: tuple[bytes, ...] = (),
+    family: str = "qwen2.5-vl",
+) -> Path:
+    """A folder that passes for a tiny base, short of its weights."""
+    folder = weights / f"tiny-{family}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(content)
     (folder / "config.json").write_text("{}")

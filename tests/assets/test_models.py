@@ -495,7 +495,7 @@ def test_a_set_of_a_limited_size_and_another_start_reach_the_trainer(
     assert made["reflective_set"].manifest.tables["reflective"] == 4
     assert made["reflective_set"].manifest.facts["yield"]["over_limit"] > 0
     config = [asked for module, asked in trainers.asked if module == "trainers.sft"][-1]
-    assert config["model"] == str(models.tiny_base())
+    assert config["model"] == str(models.tiny_base("qwen2.5-vl"))
     assert [Path(folder).parent.name for folder in config["data"]] == [
         "cold_export", "reflective_export",
     ]  # fmt: skip
