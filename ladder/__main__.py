@@ -8,10 +8,7 @@ decides it has changed. What is built lies in a store of its own, `ladder` in th
 
 import argparse
 import json
-import platform
 from pathlib import Path
-
-import torch
 
 from ladder.arms import ARMS, EVERY, VERSION
 from ladder.measure import Measuring, Record, key, measure, version_of
@@ -43,21 +40,12 @@ def main() -> None:
             record = measure(arm, repetition, version, using)
             kept["records"] = [r for r in kept["records"] if not _same(r, record)] + [record]
             RESULTS.write_text(json.dumps(kept, indent=None) + "\n")
-    REPORT.write_text(report(kept["records"], using.main.description, machine(kept["records"])))
+    REPORT.write_text(report(kept["records"], using.main.description))
     print(f"written: {REPORT}")
 
 
 def _same(old: Record, new: Record) -> bool:
     return (old["arm"], old["repetition"]) == (new["arm"], new["repetition"])
-
-
-def machine(records: list[Record]) -> str:
-    dates = sorted(record["date"] for record in records)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return (
-        f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))} on {platform.machine()}, "
-        f"{torch.get_num_threads()} cores, {where}, torch {torch.__version__.split('+')[0]}."
-    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import torch
 
 from assets import models
 from assets.build import Built, build, find
@@ -83,6 +87,7 @@ def measure(arm: Arm, repetition: int, version: Version, using: Measuring) -> Re
         "model": f"{arm.seat}/{built.address}",
         "made_from": _seconds(arm.seat, version, using.seconds),
         "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
         "samples": version.evaluation.samples,
         **_answers(every),
         "numbers": _numbers([one for one in every if not one.greedy], problems),
@@ -93,6 +98,15 @@ def measure(arm: Arm, repetition: int, version: Version, using: Measuring) -> Re
         wide = list(_evaluated(built, asked, version, WIDE, using))
         record["wide"] = _answers(wide)["solved"]
     return record
+
+
+def machine() -> str:
+    """What it is measured on."""
+    said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":")[1].strip() for line in said.splitlines() if "model name" in line]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    cpu = f"{os.cpu_count()} × {names[0] if names else platform.machine()}"
+    return ", ".join(filter(None, (device, cpu, f"torch {torch.__version__.split('+')[0]}")))
 
 
 def _evaluated(

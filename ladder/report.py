@@ -26,13 +26,12 @@ What each stage of the recipe adds to the tiny base, on problems that no stage s
 from the version `ladder` ({about}).
 Nothing in it was chosen by looking at these problems.
 Accuracy, drawing and reflection are at temperature 1: {samples} samples of each of {problems} problems,
-and one more for greedy.
-{machine}
+and one more for greedy. Measured {dates} on {machines}.
 
 """
 
 
-def report(records: Sequence[Record], about: str, machine: str) -> str:
+def report(records: Sequence[Record], about: str) -> str:
     """Markdown. Arms that have not been measured are named."""
     found = {record["arm"] for record in records}
     arms: Arms = {
@@ -42,11 +41,12 @@ def report(records: Sequence[Record], about: str, machine: str) -> str:
         for arm in ARMS
         if arm.name in found
     }
-    first = records[0]
+    first, dates = records[0], [record["date"] for record in records]
     parts = [
         HEAD.format(
             about=about,
-            machine=machine,
+            dates=" to ".join(dict.fromkeys((min(dates), max(dates)))),
+            machines="; ".join(sorted({record["machine"] for record in records})),
             samples=first["samples"],
             problems=len(first["solved"]),
         ),

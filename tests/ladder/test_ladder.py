@@ -148,7 +148,7 @@ def record(arm: str, solved: list[int], repetition: int = 0, **numbers: float) -
     known |= {"task": {"maze": 0.5}, "kind": {"choice": 0.5, "number": 0.4}}
     return {
         "arm": arm, "repetition": repetition, "key": "", "model": "", "made_from": {"a": 90.0},
-        "date": "2026-01-01", "samples": 4, "solved": solved, "greedy": [1] * len(solved),
+        "date": "2026-01-01", "machine": "paper", "samples": 4, "solved": solved, "greedy": [1] * len(solved),
         "numbers": {**known, **numbers}, "sets": {"cold_set": {"kept": 3, "wrong": 4}}, "curve": [],
         "wide": [2 * n for n in solved],
     }  # fmt: skip
@@ -156,7 +156,7 @@ def record(arm: str, solved: list[int], repetition: int = 0, **numbers: float) -
 
 def lines(records: list[Record]) -> dict[str, str]:
     """Rows of all tables by their first cell; the last of those that share it."""
-    text = report(records, "for tests", "On paper.")
+    text = report(records, "for tests")
     cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     return {first: "|".join(rest) for first, *rest in cells}
 
@@ -189,14 +189,13 @@ def test_differences_pair_the_repetitions_that_both_have() -> None:
 
 
 def test_what_is_not_measured_is_named() -> None:
-    text = report([record("cold", [1, 2], 1)], "for tests", "")
+    text = report([record("cold", [1, 2], 1)], "for tests")
     assert "Not measured yet" in text
     assert "cold + GRPO (3)" in text
     assert "cold (2)" in text
 
 
 def test_pass_at_8_is_read_from_eight_samples() -> None:
-    found = lines([record("cold", [1, 0, 4, 0])])  # 2, 0, 8 and 0 of 8
-    text = report([record("cold", [1, 0, 4, 0])], "for tests", "")
+    text = report([record("cold", [1, 0, 4, 0])], "for tests")  # wide: 2, 0, 8 and 0 of 8
     assert "|cold|31.2|50.0|18.8|" in text
-    assert found
+    assert "Measured 2026-01-01 on paper." in text
