@@ -148,7 +148,8 @@ def record(arm: str, solved: list[int], repetition: int = 0, **numbers: float) -
     known |= {"task": {"maze": 0.5}, "kind": {"choice": 0.5, "number": 0.4}}
     return {
         "arm": arm, "repetition": repetition, "key": "", "model": "", "made_from": {"a": 90.0},
-        "date": "2026-01-01", "machine": "paper", "samples": 4, "solved": solved, "greedy": [1] * len(solved),
+        "date": "2026-01-01", "machine": "paper", "samples": 4, "solved": solved,
+        "greedy": [1] * len(solved),
         "numbers": {**known, **numbers}, "sets": {"cold_set": {"kept": 3, "wrong": 4}}, "curve": [],
         "wide": [2 * n for n in solved],
     }  # fmt: skip
