@@ -44,4 +44,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "views": _task("views", "Views"),
     "motion": _task("motion", "Motion"),
     "relation": _task("relation", "Relation"),
+    "wires": _task("wires", "Wires"),
 }

@@ -15,7 +15,7 @@ import cv2
 from pipeline.images import Pixels, encode
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import lettered, listed, near_numbers, plural, say
-from pipeline.tasks.shapes import paper
+from pipeline.tasks.shapes import caption, paper
 from pipeline.types import Box, Grid, Kind, Line, Modality, Op, Point, Problem, Scene, Step
 
 
@@ -274,13 +274,9 @@ def _draw(
                 cv2.line(pixels, corner, _corner(grid, column + 1, row), WALL, pen)
             if row < grid.rows and not _open(passages, column - 1, row, column, row):
                 cv2.line(pixels, corner, _corner(grid, column, row + 1), WALL, pen)
-    font = cv2.FontFace("sans")
     tall = max(8, round(grid.cell * 0.6))
     for name, cell in marks.items():
-        centre = _centre(grid, cell)
-        (left, top, wide, high) = cv2.getTextSize((width, height), name, (0, 0), font, tall, 600)
-        place = (centre.x - left - wide // 2, centre.y - top - high // 2)
-        cv2.putText(pixels, name, place, START if name == "S" else MARKER, font, tall, 600)
+        caption(pixels, name, _centre(grid, cell), tall, START if name == "S" else MARKER)
     return pixels
 
 

@@ -22,6 +22,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "pink": (240, 120, 180),
 }
 FIGURES = ("circle", "square", "triangle", "diamond", "star", "cross")
+WEIGHT = 600  # of letters; without one OpenCV takes the last that any text was drawn with
 SHIFT = 4  # OpenCV's fixed point: coordinates in 1/16 px, so that edges are smooth
 
 
@@ -124,6 +125,16 @@ def bounding_box(points: list[tuple[float, float]]) -> tuple[Point, Point]:
         Point(math.floor(min(xs)), math.floor(min(ys))),
         Point(math.ceil(max(xs)) + 1, math.ceil(max(ys)) + 1),
     )
+
+
+def caption(
+    pixels: Pixels, text: str, centre: Point, tall: int, colour: tuple[int, int, int]
+) -> None:
+    """Writes a text of ``tall`` px with the middle of its ink at ``centre``."""
+    font, (height, width) = cv2.FontFace("sans"), pixels.shape[:2]
+    left, top, wide, high = cv2.getTextSize((width, height), text, (0, 0), font, tall, WEIGHT)
+    place = (centre.x - left - wide // 2, centre.y - top - high // 2)
+    cv2.putText(pixels, text, place, colour, font, tall, WEIGHT)
 
 
 def paper(rng: Random, width: int, height: int) -> Pixels:
