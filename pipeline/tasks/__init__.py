@@ -45,4 +45,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "motion": _task("motion", "Motion"),
     "relation": _task("relation", "Relation"),
     "wires": _task("wires", "Wires"),
+    "alignment": _task("alignment", "Alignment"),
 }
