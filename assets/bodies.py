@@ -14,7 +14,7 @@ from pipeline.rollout import rollout
 from pipeline.rows import Row
 from pipeline.store import Writer
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import EVERY_SPLIT, Stage, Version
+from pipeline.versions import EVERY_SPLIT, Sampling, Stage, Version
 
 Body = Callable[[Version, Inputs, Writer], None]
 
@@ -104,15 +104,21 @@ def sample_teacher(version: Version, inputs: Inputs, writer: Writer) -> None:
     _sample(version, "teacher", version.teacher, "cold", inputs, writer)
 
 
-def sample_model(model: str, split: str) -> Body:
+def sample_reflective(version: Version, inputs: Inputs, writer: Writer) -> None:
+    _sample_model(version, "cold_model", version.cold_model.sampling, "reflective", inputs, writer)
+
+
+def sample_for_rl(version: Version, inputs: Inputs, writer: Writer) -> None:
+    sampling = version.reflective_model.sampling
+    _sample_model(version, version.reinforced, sampling, "rl", inputs, writer)
+
+
+def _sample_model(
+    version: Version, model: str, sampling: Sampling, split: str, inputs: Inputs, writer: Writer
+) -> None:
     """Trajectories from the policy that a model asset refers to."""
-
-    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        sampling = getattr(version, model).sampling
-        given = Stage(policy=models.policy(inputs, model), sampling=sampling)
-        _sample(version, model, given, split, inputs, writer)
-
-    return body
+    given = Stage(policy=models.policy(inputs, model), sampling=sampling)
+    _sample(version, model, given, split, inputs, writer)
 
 
 def _sample(

@@ -26,10 +26,10 @@ from pipeline.versions import LEARNABLE, MODELS, Version
 class Node:
     """One asset.
 
-    ``inputs`` are the assets that it may read: a model of the seat ``trained`` reads what the version
-    trains it from and on, if it does. ``decided_by`` is the part of the version that matters to it;
-    ``code`` is raised when its own code would make something else of the same inputs. ``tables``
-    names its schemas in `bodies.TABLES`.
+    ``inputs`` are the assets that it may read; where that hangs on the version, ``chosen`` tells
+    which. ``decided_by`` is the part of the version that matters to it; ``code`` is raised when its
+    own code would make something else of the same inputs. ``tables`` names its schemas in
+    `bodies.TABLES`.
     """
 
     about: str
@@ -40,13 +40,11 @@ class Node:
     decided_by: Callable[[Version], Any]
     code: str = "1"
     split: str = ""  # of the problems that it is about
-    trained: str = ""
+    chosen: Callable[[Version], tuple[str, ...]] | None = None
 
     def reads(self, version: Version) -> tuple[str, ...]:
         """The assets that it reads in a version."""
-        if not self.trained:
-            return self.inputs
-        return models.learns_from(self.trained, version) if version.is_trained(self.trained) else ()
+        return self.chosen(version) if self.chosen else self.inputs
 
 
 def _mix(version: Version) -> Any:
@@ -97,7 +95,13 @@ def _referenced(seat: str) -> Callable[[Version], Any]:
     return decided_by
 
 
-def _evaluated(version: Version) -> Any:
+def _tried(version: Version) -> Any:
+    sampling = version.reflective_model.sampling.model_dump()
+    return {**_drawn(version), "seed": version.model_seed(version.reinforced), "sampling": sampling}
+
+
+def evaluated(version: Version) -> Any:
+    """All that decides what an evaluation makes of a model."""
     made = {"trainer": models.CODE["evaluate"], **models.evaluation_settings(version)}
     return {**_drawn(version), **made}
 
@@ -117,9 +121,12 @@ def _model(seat: str) -> Node:
     about = f"The {name}: a policy that the version names, or a checkpoint trained here."
     starts, exports = MODELS[: MODELS.index(seat)], map(models.export_of, LEARNABLE[seat])
     inputs = (*starts, *exports)
-    return Node(
-        about, "models", "model", models.train(seat), inputs, _referenced(seat), trained=seat
-    )
+
+    def learns_from(version: Version) -> tuple[str, ...]:
+        return models.learns_from(seat, version) if version.is_trained(seat) else ()
+
+    body, decided_by = models.train(seat), _referenced(seat)
+    return Node(about, "models", "model", body, inputs, decided_by, chosen=learns_from)
 
 
 NODES: dict[str, Node] = {
@@ -130,7 +137,7 @@ NODES: dict[str, Node] = {
     ),
     "base_model": Node(
         "The model that training begins with: a checkpoint, or the tiny base kept with the project.",
-        "models", "model", models.refer("base_model"), (), _referenced("base_model"),
+        "models", "model", models.refer("base_model"), (), _referenced("base_model"), code="2",
     ),
     "drawing_skills": Node(
         "One- and two-turn trajectories from gold ops: they teach the two drawing operations.",
@@ -152,7 +159,7 @@ NODES: dict[str, Node] = {
     "reflective_trajectories": Node(
         "What the cold model wrote and drew on fresh problems.",
         "reflective", "trajectories",
-        bodies.sample_model("cold_model", "reflective"),
+        bodies.sample_reflective,
         ("problems", "cold_model"), _sampled("cold_model"), split="reflective",
     ),
     "reflective_set": Node(
@@ -163,19 +170,19 @@ NODES: dict[str, Node] = {
     "reflective_export": _export("reflective", "reflective_set"),
     "reflective_model": _model("reflective_model"),
     "rl_trajectories": Node(
-        "What the reflective model wrote and drew on problems held for RL: its pass rates.",
-        "rl", "trajectories", bodies.sample_model("reflective_model", "rl"),
-        ("problems", "reflective_model"), _sampled("reflective_model"), split="rl",
+        "What the model that RL begins with wrote and drew on problems held for RL: its pass rates.",
+        "rl", "trajectories", bodies.sample_for_rl, ("problems", *MODELS[:-1]), _tried, split="rl",
+        chosen=lambda version: ("problems", version.reinforced),
     ),
     "rl_problems": Node(
-        "Problems that the reflective model solves sometimes: neither never nor always.",
+        "Problems that the model that RL begins with solves sometimes: neither never nor always.",
         "rl", "rl", bodies.choose_rl_problems, ("problems", "rl_trajectories"), _scored, split="rl",
     ),
     "rl_export": _export("rl", "rl_problems", "rl_export"),
     "grpo_model": _model("grpo_model"),
     "evaluation": Node(
         "Every model on the problems held for evaluation: accuracy, drawing, reflection, lengths.",
-        "evaluation", "evaluation", models.evaluate, ("problems", *MODELS), _evaluated,
+        "evaluation", "evaluation", models.evaluate, ("problems", *MODELS), evaluated,
     ),
 }  # fmt: skip
 

@@ -64,7 +64,11 @@ def reference(seat: str, version: Version) -> Any:
         return {"kind": "oracle", "draws": policy.draws, "rates": rates, "code": ORACLE}
     if policy.kind == "tiny":
         base = tiny_base(version.family)
-        return {"kind": "tiny", **{name: _sha256(base / name) for name in TINY_FILES}}
+        return {
+            "kind": "tiny",
+            "family": version.family,
+            **{name: _sha256(base / name) for name in TINY_FILES},
+        }
     if policy.kind == "train":
         trainer = TRAINERS[seat]
         return {

@@ -14,7 +14,7 @@ from pipeline.images import png
 from pipeline.rollout import rollout
 from pipeline.store import Store
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import Policy, Stage, Version
+from pipeline.versions import Policy, Sampling, Stage, Version
 
 
 def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[str]:
@@ -36,16 +36,17 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
     stages: tuple[tuple[str, str, list[curate.Filter]], ...] = (
         ("teacher", "cold", curate.cold_filters(filters.cold.min_turns)),
         ("cold_model", "reflective", curate.reflective_filters(filters.reflective.rule)),
-        ("reflective_model", "rl", []),
+        (version.reinforced, "rl", []),
     )
     for name, split, chosen in stages:
         asked_for = version.policy(name)
         yield f"\n== {name} ({asked_for.kind}) on {split} problems"
-        policy = _trained(version, name, store) if asked_for.kind == "train" else asked_for
+        given = asked_for.kind in ("oracle", "checkpoint")
+        policy = asked_for if given else _made(version, name, store)
         if policy is None:
-            yield f"   it is trained by this version: `drawloop build {version.name}` first"
+            yield f"   it is made by this version: `drawloop build {version.name}` first"
             continue
-        stage = Stage(policy=policy, sampling=getattr(version, name).sampling)
+        stage = Stage(policy=policy, sampling=_sampling(version, name, split))
         asked = _asked(version, split, count)
         samples = stage.sampling.samples if split == "rl" else 1
         told, failures = asyncio.run(sampled(version, name, stage, asked, samples))
@@ -61,8 +62,13 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
                 yield f"   {passed.problem.id}: {solved}: {_said(keep, reason)}"
 
 
-def _trained(version: Version, model: str, store: Store) -> Policy | None:
-    """The model that a version trains, if it has been."""
+def _sampling(version: Version, seat: str, split: str) -> Sampling:
+    found: Sampling = getattr(version, "reflective_model" if split == "rl" else seat).sampling
+    return found
+
+
+def _made(version: Version, model: str, store: Store) -> Policy | None:
+    """The model that a version trains or takes from elsewhere, if it is in the store."""
     if find(model, version, store) is None:
         return None
     given: Policy = models.policy(Inputs(store, {model: address(model, version)}), model)

@@ -11,6 +11,11 @@ from pipeline.versions import Version
 
 VERSION = "ladder"
 EVERY, ONE = (0, 1, 2), (0,)  # repetitions
+BASE, COLD, REFLECTIVE = "base", "cold", "cold + reflective"
+GRPO, NO_REFLECTION = "cold + reflective + GRPO", "cold + GRPO"
+PAPER_GRPO, PAPER_NO_REFLECTION = f"{GRPO}, w_draw = 0", f"{NO_REFLECTION}, w_draw = 0"
+LONGER = "cold, twice the epochs"
+OTHER = "Qwen3-VL: "  # arms of another family: on its patches pictures have other sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,8 @@ class Arm:
     Args:
         changes: fields of the version file, by their path with points. An arm with another canvas
             is asked other problems: it is compared with its like only.
-        sized: keeps as many reflective trajectories as the recipe's own filter keeps.
+        like: the set, ``cold`` or ``reflective``, of which it keeps as many trajectories as the
+            recipe does.
         wide: pass@8 is measured, too.
     """
 
@@ -28,42 +34,46 @@ class Arm:
     seat: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     repetitions: tuple[int, ...] = EVERY
-    sized: bool = False
+    like: str = ""
     wide: bool = False
 
 
 START, DATA = "reflective_model.policy.start", "reflective_model.policy.data"
-RULE, GRPO_START = "filters.reflective.rule", "grpo_model.start"
-# In words alone there is nothing to reflect on: what is solved is learnt again.
+RULE, GRPO_START, W_DRAW = "filters.reflective.rule", "grpo_model.start", "grpo_model.w_draw"
+# In words alone there is nothing to reflect on, and no drawing to be paid for.
 TEXT = {
     "teacher.policy.draws": False,
     "filters.cold.min_turns": 1,
     "cold_model.policy.data": ["cold"],
     RULE: "none",
+    W_DRAW: 0.0,
 }
-
-OTHER = {"family": "qwen3-vl", "canvas": {"smallest": 128, "largest": 128}}  # of whole patches
+QWEN3 = {"family": "qwen3-vl", "canvas": {"smallest": 128, "largest": 128}}
+DUPLICATES = {"grpo_model.repeat_iou": 0.8, "grpo_model.repeat_ends": 4.0}
 
 ARMS = (
-    Arm("base", "base_model", repetitions=ONE, wide=True),
-    Arm("cold", "cold_model", wide=True),
-    Arm("cold + reflective", "reflective_model", wide=True),
-    Arm("cold + reflective + GRPO", "grpo_model", wide=True),
-    Arm("cold + GRPO", "grpo_model", {GRPO_START: "cold_model"}, wide=True),
-    Arm("cold + rejection-sampled, same size", "reflective_model", {RULE: "none"}, sized=True),
-    Arm("cold + more cold, same compute", "reflective_model", {DATA: ["skills", "cold"]}),
+    Arm(BASE, "base_model", repetitions=ONE, wide=True),
+    Arm(COLD, "cold_model", wide=True),
+    Arm(REFLECTIVE, "reflective_model", wide=True),
+    Arm(GRPO, "grpo_model", wide=True),
+    Arm(NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model"}, wide=True),
+    Arm(
+        "cold + rejection-sampled, same size", "reflective_model", {RULE: "none"}, like="reflective"
+    ),
+    Arm("cold + more cold, same updates", "reflective_model", {DATA: ["skills", "cold"]}),
     Arm("reflective on base", "reflective_model", {START: "base_model"}),
-    Arm("GRPO, w_draw = 0", "grpo_model", {"grpo_model.w_draw": 0.0}, wide=True),
-    Arm("reflective by `paper`", "reflective_model", {RULE: "paper"}),
-    Arm("reflective by `strict+helped`", "reflective_model", {RULE: "strict+helped"}),
-    Arm("GRPO, near-duplicates end a rollout", "grpo_model",
-        {"grpo_model.repeat_iou": 0.8, "grpo_model.repeat_ends": 4.0}, ONE),
-    Arm("text only: cold", "cold_model", TEXT, ONE),
-    Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, ONE),
-    Arm("Qwen3-VL: base", "base_model", OTHER, ONE),
-    Arm("Qwen3-VL: cold", "cold_model", OTHER, ONE),
-    Arm("Qwen3-VL: cold + reflective + GRPO", "grpo_model", OTHER, ONE),
-)  # fmt: skip
+    Arm(PAPER_GRPO, "grpo_model", {W_DRAW: 0.0}, wide=True),
+    Arm("cold + reflective by `paper`", "reflective_model", {RULE: "paper"}),
+    Arm("cold + reflective by `strict+helped`", "reflective_model", {RULE: "strict+helped"}),
+    Arm(PAPER_NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model", W_DRAW: 0.0}, ONE),
+    Arm(f"{GRPO}, near-duplicates end a rollout", "grpo_model", DUPLICATES, ONE),
+    Arm(LONGER, "cold_model", {"cold_model.policy.epochs": 8.0}, ONE),
+    Arm("text only: cold", "cold_model", TEXT, ONE, like="cold"),
+    Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, ONE, like="cold"),
+    Arm(OTHER + BASE, "base_model", QWEN3, ONE),
+    Arm(OTHER + COLD, "cold_model", QWEN3, ONE),
+    Arm(OTHER + GRPO, "grpo_model", QWEN3, ONE),
+)
 
 
 def derived(main: Version, changes: Mapping[str, Any], repetition: int) -> Version:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,92 +11,127 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 
 from assets import models
 from assets.build import Built, build, find
-from assets.graph import address, needed
+from assets.checks import checks_of
+from assets.graph import address, evaluated, needed
 from assets.inputs import Inputs
 from assets.launch import Launch, process
 from ladder.arms import Arm, derived
-from pipeline import rows
+from pipeline import reward, rows
+from pipeline.rollout import retrace
 from pipeline.store import Store
 from pipeline.types import Box, Problem
 from pipeline.versions import Version
-from trainers.evaluate import TRAJECTORIES, Told, outcomes, solved_by_problem
-from trainers.outcomes import told
+from trainers.evaluate import TRAJECTORIES
+from trainers.outcomes import Outcome, read, told
 
 WIDE = {"samples": 8, "limit": 200, "greedy": False}  # pass@8 on the first 200 problems
 BINS = 10  # of a training's curve
+SETS = {"cold": "cold_set", "reflective": "reflective_set"}
 
 Record = dict[str, Any]
-Tell = Callable[[str], None]
+
+
+class CannotMeasure(Exception):
+    """An arm that has nothing to be measured on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """What an arm is measured with; ``seconds`` is how long each asset took, by address."""
+    """What arms are measured with."""
 
     main: Version
     store: Store
-    seconds: dict[str, float]
-    tell: Tell
+    tell: Callable[[str], None]
     launch: Launch = process
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one trajectory, and how many of its boxes hold nothing at its end."""
+
+    problem: Problem
+    outcome: Outcome
+    greedy: bool
+    needless: int
+
+
+def key(arm: Arm, repetition: int, main: Version) -> str:
+    """What a record is about: another model, problem or way of asking is another record.
+
+    Raises:
+        StoreError: if the tiny base that the arm begins with is not there.
+    """
+    version = derived(main, arm.changes, repetition)
+    decided = [address(arm.seat, version), address("problems", version), evaluated(version)]
+    if arm.like:
+        decided.append(address(SETS[arm.like], derived(main, {}, repetition)))
+    return _hash([*decided, WIDE if arm.wide else None])
+
+
+def measure(arm: Arm, repetition: int, using: Measuring) -> Record:
+    """Builds what the arm needs, and evaluates its model.
+
+    Raises:
+        StoreError, TrainerFailed: if anything of it cannot be built.
+        CannotMeasure: if a set that it is to be as large as is empty, or the problems are not sound.
+    """
+    version = version_of(arm, repetition, using)
+    asked = make("problems", version, using)
+    for check in checks_of("problems"):
+        if not (finding := check(asked)).passed:
+            raise CannotMeasure(f"{check.__name__}: {finding.said}")
+    built = make(arm.seat, version, using)
+    using.tell("  evaluation")
+    every = list(_answers(built, asked, version, {}, using))
+    sampled = [one for one in every if not one.greedy]
+    record = {
+        "arm": arm.name,
+        "repetition": repetition,
+        "key": key(arm, repetition, using.main),
+        "problems": asked.address,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "samples": version.evaluation.samples,
+        "solved": _solved(sampled),
+        "greedy": [int(one.outcome.solved) for one in every if one.greedy],
+        "numbers": _numbers(sampled),
+        "sets": _yields(arm.seat, version, using.store),
+        "trained": _trained(arm.seat, version, using.store),
+    }
+    if arm.wide:
+        record["wide"] = _solved(list(_answers(built, asked, version, WIDE, using)))
+    return record
+
+
 def version_of(arm: Arm, repetition: int, using: Measuring) -> Version:
-    """The arm's version. One that is sized needs the set that it is to be as large as: it is built."""
-    version = derived(using.main, arm.changes, repetition)
-    if not arm.sized:
-        return version
-    like = make("reflective_set", derived(using.main, {}, repetition), using)
-    limit = {"filters.reflective.limit": like.manifest.tables["reflective"]}
+    """The arm's version; the set that it is to be as large as is built.
+
+    Raises:
+        CannotMeasure: if that set is empty.
+    """
+    if not arm.like:
+        return derived(using.main, arm.changes, repetition)
+    theirs = make(SETS[arm.like], derived(using.main, {}, repetition), using).manifest.tables[
+        arm.like
+    ]
+    if not theirs:
+        raise CannotMeasure(f"the {arm.like} set that it is to be as large as is empty")
+    limit = {f"filters.{arm.like}.limit": theirs}
     return derived(using.main, {**arm.changes, **limit}, repetition)
 
 
 def make(asset: str, version: Version, using: Measuring) -> Built:
-    """An asset with all that it needs; each that was not there is timed."""
+    """An asset with all that it needs."""
     for name in needed([asset], version):
         if find(name, version, using.store) is None:
-            started = time.monotonic()
             using.tell(f"  {name}")
             build(name, version, using.store, using.launch)
-            taken = time.monotonic() - started
-            using.seconds[f"{name}/{address(name, version)}"] = round(taken, 1)
     return build(asset, version, using.store, using.launch)
-
-
-def key(arm: Arm, version: Version) -> str:
-    """What a record is about: another model, or another way of asking, is another record."""
-    asked = {**models.evaluation_settings(version), "wide": WIDE if arm.wide else None}
-    decided = [address(arm.seat, version), address("problems", version), models.CODE, asked]
-    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def measure(arm: Arm, repetition: int, version: Version, using: Measuring) -> Record:
-    built, asked = make(arm.seat, version, using), make("problems", version, using)
-    found = map(rows.problem, asked.rows("evaluation", rows.FACTS.names))
-    problems = {problem.id: problem for problem in found}
-    using.tell("  evaluation")
-    every = list(_evaluated(built, asked, version, {}, using))
-    record = {
-        "arm": arm.name,
-        "repetition": repetition,
-        "key": key(arm, version),
-        "model": f"{arm.seat}/{built.address}",
-        "made_from": _seconds(arm.seat, version, using.seconds),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
-        "samples": version.evaluation.samples,
-        **_answers(every),
-        "numbers": _numbers([one for one in every if not one.greedy], problems),
-        "sets": _sets(version, using.store),
-        "curve": _curve(built),
-    }
-    if arm.wide:
-        wide = list(_evaluated(built, asked, version, WIDE, using))
-        record["wide"] = _answers(wide)["solved"]
-    return record
 
 
 def machine() -> str:
@@ -109,9 +143,12 @@ def machine() -> str:
     return ", ".join(filter(None, (device, cpu, f"torch {torch.__version__.split('+')[0]}")))
 
 
-def _evaluated(
+# What a model answered ---------------------------------------------------------------------------
+
+
+def _answers(
     built: Built, asked: Built, version: Version, other: Mapping[str, Any], using: Measuring
-) -> Iterator[Told]:
+) -> Iterator[Answer]:
     itself = Inputs(using.store, {built.asset: built.address})
     config = {
         **models.evaluation_settings(version),
@@ -121,66 +158,78 @@ def _evaluated(
         "problems": using.store.local("problems", asked.address).as_posix(),
         "splits": ["evaluation"],
     }
-    name = hashlib.sha256(json.dumps([built.address, config], sort_keys=True).encode()).hexdigest()
-    out = using.store.desk / models.RUNS / f"evaluation-{name[:16]}"
+    name = _hash([built.address, evaluated(version), config])
+    out = using.store.desk / models.RUNS / f"evaluation-{name}"
     out.mkdir(parents=True, exist_ok=True)
     (out / models.ASKED).write_text(json.dumps({**config, "out": str(out)}, indent=1))
     using.launch("trainers.evaluate", out / models.ASKED)
-    yield from outcomes(out / TRAJECTORIES)
+    problems = {p.id: p for p in map(rows.problem, asked.rows("evaluation", rows.FACTS.names))}
+    with pq.ParquetFile(out / TRAJECTORIES) as file:
+        for batch in file.iter_batches(256):
+            for row in batch.to_pylist():
+                trajectory, problem = rows.trajectory(row), problems[row["problem_id"]]
+                beside = reward.needless(problem, retrace(problem, trajectory).live)
+                boxes = sum(isinstance(mark.op, Box) for mark in beside)
+                yield Answer(problem, read(row, trajectory), row["greedy"], boxes)
 
 
-def _answers(every: list[Told]) -> Record:
-    """How many samples of each problem were solved, and whether the greedy one was, in order."""
-    solved = solved_by_problem([one.outcome for one in every if not one.greedy])
-    greedy = [int(one.outcome.solved) for one in every if one.greedy]
-    return {"solved": [sum(tries) for tries in solved.values()], "greedy": greedy}
+def _solved(every: list[Answer]) -> list[int]:
+    """How many samples of each problem were solved, in the order of problems."""
+    counts: dict[str, int] = {}
+    for one in every:
+        counts[one.problem.id] = counts.get(one.problem.id, 0) + one.outcome.solved
+    return [*counts.values()]
 
 
-def _numbers(sampled: list[Told], problems: Mapping[str, Problem]) -> dict[str, Any]:
+def _numbers(sampled: list[Answer]) -> dict[str, Any]:
     """Means over the sampled trajectories; accuracy by task and by kind of answer, too."""
-    made = [(problems[one.outcome.problem_id], one.outcome) for one in sampled]
-    numbers = told([outcome for _, outcome in made])
-    numbers["needless"] = fmean(max(0, o.boxes - _boxes(p)) for p, o in made)
-    for name, of in (("task", lambda p: p.task), ("kind", lambda p: str(p.kind))):
+    numbers = told([one.outcome for one in sampled])
+    numbers["needless"] = fmean(one.needless for one in sampled)
+    for name in ("task", "kind"):
+        of = [(str(getattr(one.problem, name)), one.outcome.solved) for one in sampled]
         numbers[name] = {
-            value: fmean(o.solved for p, o in made if of(p) == value)
-            for value in sorted({of(p) for p, _ in made})
+            value: fmean(solved for v, solved in of if v == value)
+            for value in sorted({v for v, _ in of})
         }
     return numbers
 
 
-def _boxes(problem: Problem) -> int:
-    """Boxes that its gold solution needs."""
-    return sum(isinstance(op, Box) for step in problem.gold for op in step.ops)
+# What the model was made from --------------------------------------------------------------------
 
 
-def _seconds(seat: str, version: Version, seconds: Mapping[str, float]) -> dict[str, float]:
-    """What the model and all that it was made from took; what was given took nothing."""
-    places = (f"{name}/{address(name, version)}" for name in needed([seat], version))
-    return {place: seconds[place] for place in places if place in seconds}
+def _yields(seat: str, version: Version, store: Store) -> dict[str, dict[str, int]]:
+    """Rows kept and dropped of the sets that the model was made from."""
+    names = [name for name in needed([seat], version) if name in (*SETS.values(), "rl_problems")]
+    made = [(name, find(name, version, store)) for name in names]
+    return {name: built.manifest.facts["yield"] for name, built in made if built}
 
 
-def _sets(version: Version, store: Store) -> dict[str, Any]:
-    """Yields of the sets that there are."""
-    found = {
-        name: find(name, version, store) for name in ("cold_set", "reflective_set", "rl_problems")
-    }
-    return {name: made.manifest.facts["yield"] for name, made in found.items() if made}
+def _trained(seat: str, version: Version, store: Store) -> dict[str, Any]:
+    """The trainings from the base to the model, by seat: seconds of their steps, and their curves."""
+    found = {}
+    for name in needed([seat], version):
+        built = find(name, version, store)
+        if name in models.TRAINERS and built and version.is_trained(name):
+            path = Path(store.local(name, built.address)) / models.METRICS
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            seconds = sum(line.get("seconds", 0.0) for line in lines)
+            found[name] = {"seconds": round(seconds, 1), "curve": _curve(lines)}
+    return found
 
 
-def _curve(built: Built) -> list[dict[str, float]]:
+def _curve(lines: list[dict[str, Any]]) -> list[dict[str, float]]:
     """A training in some lines: validation losses of SFT, means over tenths of GRPO."""
-    path = Path(built.inputs.store.local(built.asset, built.address)) / models.METRICS
-    if not path.exists():
-        return []
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
     if checked := [line for line in lines if "validation_loss" in line]:
         return checked
     rewarded = [line for line in lines if "reward" in line]
-    size = max(1, len(rewarded) // BINS)
-    bins = [rewarded[n : n + size] for n in range(0, len(rewarded), size)]
+    size = -(-len(rewarded) // BINS)
+    bins = [rewarded[n : n + size] for n in range(0, len(rewarded), size or 1)]
     names = ("reward", "solved", "draw", "strict", "format", "turns", "zero_variance", "entropy")
     return [
         {"step": part[-1]["step"], **{n: fmean(line[n] or 0.0 for line in part) for n in names}}
         for part in bins
     ]
+
+
+def _hash(decided: Any) -> str:
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,59 +1,73 @@
 """docs/ladder.md from the records: what was measured, and what was looked for beside it.
 
-Differences are paired by problem: of each problem its share of solved samples, mean over the
-repetitions that both arms have. Intervals resample problems; repetitions are few, and shown singly.
+Whatever is compared is compared over the repetitions that both arms have. Differences in accuracy
+are paired by problem: of each problem its share of solved samples, mean over those repetitions;
+intervals resample problems. Repetitions are few, and shown one by one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
-from ladder.arms import ARMS
+from ladder.arms import (
+    ARMS,
+    BASE,
+    COLD,
+    GRPO,
+    LONGER,
+    OTHER,
+    PAPER_GRPO,
+    PAPER_NO_REFLECTION,
+    REFLECTIVE,
+)
 from ladder.measure import Record
 from pipeline import figures
 from pipeline.types import Stop
 from trainers.bootstrap import Interval, difference, interval, pass_at
 
 DRAWS = 10_000
+MINUTES = 20  # that the trainings of an arm may take
 Arms = Mapping[str, Sequence[Record]]  # by name; repetitions in order
 Table = tuple[Sequence[str], list[Sequence[str]]]  # its head, and its rows
-
-BASE, COLD, REFLECTIVE = "base", "cold", "cold + reflective"
-GRPO, NO_REFLECTION = "cold + reflective + GRPO", "cold + GRPO"
-OTHER = "Qwen3-VL:"  # arms of another family, which are asked other problems
 HEAD = """# The ladder
 
-What each stage of the recipe adds to the tiny base, on problems that no stage saw. Made by `make ladder`
-from the version `ladder` ({about}).
-Nothing in it was chosen by looking at these problems.
-Accuracy, drawing and reflection are at temperature 1: {samples} samples of each of {problems} problems,
-and one more for greedy. Measured {dates} on {machines}.
+What each stage of the recipe adds to a tiny base, on problems that no stage and no base saw. Made by
+`make ladder` from the version `ladder` ({about}).
+Nothing in it was chosen by looking at these problems. Accuracy, drawing and reflection are at
+temperature 1: {samples} samples of each of {problems} problems, and one more for greedy. Measured
+{dates} on {machines}.
 
+*n* are repetitions, *each* their accuracies. *needless* are boxes that hold nothing, or what another
+box holds better, at the end of a trajectory. All bases have learnt drawing skills and nothing else:
+arms that use words alone begin with a model that was taught to draw. Not measured, since a tiny model
+cannot be prompted: the paper's "prompting without training is worse than the plain model".
 """
 
 
 def report(records: Sequence[Record], about: str) -> str:
     """Markdown. Arms that have not been measured are named."""
-    found = {record["arm"] for record in records}
     arms: Arms = {
-        arm.name: sorted(
-            (r for r in records if r["arm"] == arm.name), key=lambda r: int(r["repetition"])
-        )
+        arm.name: some
         for arm in ARMS
-        if arm.name in found
+        if (some := sorted((r for r in records if r["arm"] == arm.name), key=_repetition))
     }
     first, dates = records[0], [record["date"] for record in records]
+    head = HEAD.format(
+        about=about,
+        dates=" to ".join(dict.fromkeys((min(dates), max(dates)))),
+        machines="; ".join(sorted({record["machine"] for record in records})),
+        samples=first["samples"],
+        problems=len(first["solved"]),
+    )
     parts = [
-        HEAD.format(
-            about=about,
-            dates=" to ".join(dict.fromkeys((min(dates), max(dates)))),
-            machines="; ".join(sorted({record["machine"] for record in records})),
-            samples=first["samples"],
-            problems=len(first["solved"]),
-        ),
+        head,
         "## Arms\n",
         figures.table(*_arms(arms)),
-        f"\n{_missing(arms)}\n## What was looked for\n",
+        _missing(arms),
+        "## What was looked for\n",
         figures.table(("", "looked for", "seen", ""), [*_looked_for(arms)]),
+        "\n## The paper's orderings\n",
+        figures.table(("", "in the paper", "here", ""), [*_orderings(arms)]),
         "\n## Differences in accuracy, in points, paired by problem\n",
         figures.table(("", "difference", "repetitions"), [*_differences(arms)]),
         "\n## pass@8 and pass@1, on 200 problems\n",
@@ -62,7 +76,7 @@ def report(records: Sequence[Record], about: str) -> str:
         figures.table(*_breakdown(arms)),
         "\n## How rollouts end\n",
         figures.table(*_stops(arms)),
-        "\n## The sets, and what training took\n",
+        "\n## The sets (kept of all), and minutes of training from the base on\n",
         figures.table(("", "cold set", "reflective set", "RL problems", "minutes"), [*_made(arms)]),
         "\n## Trainings\n",
         *_curves(arms),
@@ -70,14 +84,8 @@ def report(records: Sequence[Record], about: str) -> str:
     return "\n".join(parts)
 
 
-def _rates(records: Sequence[Record]) -> list[float]:
-    """Of each problem its share of solved samples, mean over repetitions."""
-    each = [[n / r["samples"] for n in r["solved"]] for r in records]
-    return [fmean(values) for values in zip(*each, strict=True)]
-
-
-def _mean(records: Sequence[Record], name: str) -> float:
-    return fmean(record["numbers"][name] for record in records)
+def _repetition(record: Record) -> int:
+    return int(record["repetition"])
 
 
 def _arms(arms: Arms) -> Table:
@@ -104,11 +112,48 @@ def _arms(arms: Arms) -> Table:
 
 def _missing(arms: Arms) -> str:
     gone = [
-        f"{arm.name} ({len(arm.repetitions) - len(arms.get(arm.name, ()))})"
+        f"{arm.name} ({left})"
         for arm in ARMS
-        if len(arms.get(arm.name, ())) < len(arm.repetitions)
+        if (left := len(arm.repetitions) - len(arms.get(arm.name, ())))
     ]
-    return f"Not measured yet (repetitions): {'; '.join(gone)}.\n" if gone else ""
+    return f"\nNot measured (repetitions): {'; '.join(gone)}.\n" if gone else ""
+
+
+# Comparing ---------------------------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    """Records of two arms of the same repetitions, on the same problems."""
+
+    ours: list[Record]
+    theirs: list[Record]
+
+    def means(self, name: str) -> tuple[float, float]:
+        return _mean(self.ours, name), _mean(self.theirs, name)
+
+    def gap(self) -> Interval:
+        """Of accuracies, paired by problem."""
+        return difference(_rates(self.ours), _rates(self.theirs), DRAWS)
+
+
+def _pair(arms: Arms, ours: str, theirs: str, needs: str = "solved") -> Pair | None:
+    """What both have; None if that is nothing."""
+    sides = [
+        {(r["repetition"], r["problems"]): r for r in arms.get(name, ()) if needs in r}
+        for name in (ours, theirs)
+    ]
+    shared = sorted(sides[0].keys() & sides[1].keys())
+    return Pair(*([side[place] for place in shared] for side in sides)) if shared else None
+
+
+def _rates(records: Sequence[Record]) -> list[float]:
+    """Of each problem its share of solved samples, mean over repetitions."""
+    each = [[n / r["samples"] for n in r["solved"]] for r in records]
+    return [fmean(values) for values in zip(*each, strict=True)]
+
+
+def _mean(records: Sequence[Record], name: str) -> float:
+    return fmean(record["numbers"][name] for record in records)
 
 
 def _points(found: Interval, sign: str = "") -> str:
@@ -116,83 +161,99 @@ def _points(found: Interval, sign: str = "") -> str:
     return f"{mean:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def _paired(arms: Arms, ours: str, theirs: str) -> tuple[Interval, int] | None:
-    """The difference over the repetitions that both have, and how many they are."""
-    both = [{int(r["repetition"]): r for r in arms.get(name, ())} for name in (ours, theirs)]
-    shared = sorted(both[0].keys() & both[1].keys())
-    if not shared:
-        return None
-    mine, other = ([side[n] for n in shared] for side in both)
-    return difference(_rates(mine), _rates(other), DRAWS), len(shared)
+def _change(now: float, before: float) -> str:
+    share = f" ({100 * (now / before - 1):+.0f} %)" if before else ""
+    return f"{before:.3f} → {now:.3f}{share}"
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else "does not hold"
 
 
 # What was looked for -----------------------------------------------------------------------------
 
 
 def _looked_for(arms: Arms) -> Iterator[Sequence[str]]:
-    for said, wanted, ours, theirs, least, above in (
-        ("GRPO over cold", "at least +10, interval above 0", GRPO, COLD, 0.10, True),
-        ("reflective against cold", "no worse than −3", REFLECTIVE, COLD, -0.03, False),
-    ):
-        if (found := _paired(arms, ours, theirs)) is not None:
-            gap = found[0]
-            held = gap.mean >= least and (gap.low > 0 or not above)
-            short = f"short by {100 * (least - gap.mean):.1f}" if gap.mean < least else "interval"
-            yield said, wanted, _points(gap, "+"), "holds" if held else short
-    for said, wanted, ours, theirs, name, holds in CHANGES:
-        if not (arms.get(ours) and arms.get(theirs)):
-            continue
-        now, before = _mean(arms[ours], name), _mean(arms[theirs], name)
-        share = f" ({100 * (now / before - 1):+.0f} %)" if before else ""
-        seen = f"{before:.3f} → {now:.3f}{share}"
-        yield said, wanted, seen, "holds" if holds(now, before) else "does not hold"
-    gaps = {name: _gap(arms[name]) for name in (REFLECTIVE, GRPO) if _wide(arms, name)}
-    if len(gaps) == 2:
-        before, now = gaps[REFLECTIVE][2], gaps[GRPO][2]
-        seen = f"{100 * before:.1f} → {100 * now:.1f} points"
-        verdict = "holds" if now < before else "does not hold"
-        yield "pass@8 − pass@1 after GRPO", "narrower", seen, verdict
-    yield from _kinds(arms)
-
-
-def _down(now: float, before: float) -> bool:
-    return now < before
-
-
-def _up(now: float, before: float) -> bool:
-    return now > before
-
-
-Holds = Callable[[float, float], bool]
-# (what, what was looked for, ours, theirs, number, whether it holds); the last six are the paper's
-CHANGES: tuple[tuple[str, str, str, str, str, Holds], ...] = (
-    ("`strict` reflection, cold → reflective", "at least doubled", REFLECTIVE, COLD, "strict",
-     lambda now, before: now >= 2 * before),
-    ("S_draw, reflective → GRPO", "no lower", GRPO, REFLECTIVE, "draw",
-     lambda now, before: now >= before),
-    ("needless boxes, reflective → GRPO", "fewer", GRPO, REFLECTIVE, "needless", _down),
-    ("`paper` reflection, without the reflective stage", "−96 %", NO_REFLECTION, GRPO, "paper", _down),
-    ("turns, without the reflective stage", "−34 %", NO_REFLECTION, GRPO, "turns", _down),
-    ("boxes, without the reflective stage", "−85 %", NO_REFLECTION, GRPO, "boxes", _down),
-    ("lines, without the reflective stage", "+71 %", NO_REFLECTION, GRPO, "lines", _up),
-    ("accuracy, without the reflective stage", "within a point", NO_REFLECTION, GRPO, "solved",
-     lambda now, before: abs(now - before) <= 0.01),
-    ("boxes, without RL", "+159 %", REFLECTIVE, GRPO, "boxes", _up),
-)  # fmt: skip
-
-
-def _kinds(arms: Arms) -> Iterator[Sequence[str]]:
-    """The paper's: without RL numbers lose more than choices."""
-    if not (arms.get(REFLECTIVE) and arms.get(GRPO)):
-        return
-    lost = {}
-    for kind, paper in (("number", "−9 points"), ("choice", "−4 points")):
-        now, before = (
-            fmean(r["numbers"]["kind"][kind] for r in arms[name]) for name in (REFLECTIVE, GRPO)
+    if pair := _pair(arms, GRPO, COLD):
+        gap = pair.gap()
+        held = _verdict(gap.low > 0) if gap.mean >= 0.1 else f"short by {10 - 100 * gap.mean:.1f}"
+        yield "GRPO over cold", "at least +10, interval above 0", _points(gap, "+"), held
+    if pair := _pair(arms, REFLECTIVE, COLD):
+        gap = pair.gap()
+        held = "holds" if gap.mean >= -0.03 else f"short by {-3 - 100 * gap.mean:.1f}"
+        yield "reflective against cold", "no worse than −3", _points(gap, "+"), held
+        now, before = pair.means("strict")
+        yield (
+            "`strict` reflection, cold → reflective", "at least doubled", _change(now, before),
+            _verdict(now > 0 and now >= 2 * before),
+        )  # fmt: skip
+    if pair := _pair(arms, GRPO, REFLECTIVE):
+        now, before = pair.means("draw")
+        yield (
+            "S_draw, before → after GRPO",
+            "no lower",
+            _change(now, before),
+            _verdict(now >= before),
         )
-        lost[kind] = now - before
-        held = "holds" if now < before else "does not hold"
-        yield f"{kind} answers, without RL", paper, f"{100 * lost[kind]:+.1f} points", held
+        now, before = pair.means("needless")
+        said = "needless boxes, before → after GRPO"
+        yield said, "fewer", _change(now, before), _verdict(now < before)
+    if pair := _pair(arms, GRPO, REFLECTIVE, needs="wide"):
+        (_, _, now), (_, _, before) = _passed(pair.ours), _passed(pair.theirs)
+        seen = f"{100 * before:.1f} → {100 * now:.1f} points"
+        yield "pass@8 − pass@1, before → after GRPO", "narrower", seen, _verdict(now < before)
+    if arms.get(GRPO):
+        longest = max(map(_minutes, arms[GRPO]))
+        said = "minutes of training from base to GRPO, at most"
+        yield said, f"{MINUTES}", f"{longest:.1f}", _verdict(longest <= MINUTES)
+    if pair := _pair(arms, LONGER, COLD):
+        gap = pair.gap()
+        yield (
+            "cold for twice the epochs: is it at its plateau?", "no better", _points(gap, "+"),
+            _verdict(gap.low <= 0),
+        )  # fmt: skip
+
+
+def _orderings(arms: Arms) -> Iterator[Sequence[str]]:
+    """On the arms that reward as the paper does."""
+    without = "without the reflective stage"
+    if pair := _pair(arms, PAPER_NO_REFLECTION, PAPER_GRPO):
+        for number, paper, sign in (
+            ("paper", "−96 %", -1),
+            ("turns", "−34 %", -1),
+            ("boxes", "−85 %", -1),
+            ("lines", "+71 %", 1),
+        ):
+            now, before = pair.means(number)
+            said = {"paper": "`paper` reflection"}.get(number, number)
+            yield f"{said}, {without}", paper, _change(now, before), _way((now - before) * sign > 0)
+        gap = pair.gap()
+        near = _verdict(abs(gap.mean) <= 0.01)
+        yield f"accuracy, {without}", "within a point", _points(gap, "+"), near
+    if pair := _pair(arms, REFLECTIVE, PAPER_GRPO):
+        now, before = pair.means("boxes")
+        yield "boxes, without RL", "+159 %", _change(now, before), _way(now > before)
+        lost = {}
+        for kind, paper in (("number", "−9 points"), ("choice", "−4 points")):
+            now, before = (fmean(r["numbers"]["kind"][kind] for r in side) for side in pair)
+            lost[kind] = before - now
+            yield (
+                f"{kind} answers, without RL",
+                paper,
+                f"{-100 * lost[kind]:+.1f} points",
+                _way(lost[kind] > 0),
+            )
+        more = lost["number"] > lost["choice"]
+        yield (
+            "numbers lose more than choices, without RL",
+            "yes",
+            "yes" if more else "no",
+            _way(more),
+        )
+
+
+def _way(same: bool) -> str:
+    return "same direction" if same else "other direction"
 
 
 # Tables ------------------------------------------------------------------------------------------
@@ -200,23 +261,19 @@ def _kinds(arms: Arms) -> Iterator[Sequence[str]]:
 
 def _differences(arms: Arms) -> Iterator[Sequence[str]]:
     same = [name for name in arms if OTHER not in name]
-    pairs = [(name, COLD) for name in same if name != COLD]
+    pairs = [(name, COLD) for name in same]
     pairs += [
         (name, REFLECTIVE) for name in same if "GRPO" not in name and name not in (COLD, BASE)
     ]
-    pairs += [(name, GRPO) for name in same if "GRPO" in name]
-    pairs += [(GRPO, REFLECTIVE), (f"{OTHER} {GRPO}", f"{OTHER} {COLD}")]
-    pairs = [(ours, theirs) for ours, theirs in pairs if ours != theirs]
+    pairs += [(GRPO, REFLECTIVE), *((name, GRPO) for name in same if "GRPO" in name)]
+    pairs += [(name, PAPER_GRPO) for name in same if "text" in name or name == PAPER_NO_REFLECTION]
+    pairs += [(OTHER + COLD, OTHER + BASE), (OTHER + GRPO, OTHER + COLD)]
     for ours, theirs in pairs:
-        if (found := _paired(arms, ours, theirs)) is not None:
-            yield f"{ours} − {theirs}", _points(found[0], "+"), str(found[1])
+        if ours != theirs and (pair := _pair(arms, ours, theirs)):
+            yield f"{ours} − {theirs}", _points(pair.gap(), "+"), str(len(pair.ours))
 
 
-def _wide(arms: Arms, name: str) -> bool:
-    return any("wide" in record for record in arms.get(name, ()))
-
-
-def _gap(records: Sequence[Record]) -> tuple[float, float, float]:
+def _passed(records: Sequence[Record]) -> tuple[float, float, float]:
     """pass@1, pass@8 and their gap."""
     tries = [solved for record in records if "wide" in record for solved in record["wide"]]
     one, eight = fmean(n / 8 for n in tries), fmean(pass_at(8, n, 8) for n in tries)
@@ -224,9 +281,9 @@ def _gap(records: Sequence[Record]) -> tuple[float, float, float]:
 
 
 def _passes(arms: Arms) -> Iterator[Sequence[str]]:
-    for name in arms:
-        if _wide(arms, name):
-            yield name, *(f"{100 * value:.1f}" for value in _gap(arms[name]))
+    for name, records in arms.items():
+        if any("wide" in record for record in records):
+            yield name, *(f"{100 * value:.1f}" for value in _passed(records))
 
 
 def _breakdown(arms: Arms) -> Table:
@@ -241,16 +298,18 @@ def _breakdown(arms: Arms) -> Table:
 
 def _stops(arms: Arms) -> Table:
     shares = {
-        name: {
-            stop: fmean(r["numbers"]["stops"].get(stop, 0.0) for r in records) for stop in Stop
-        }
+        name: {stop: fmean(r["numbers"]["stops"].get(stop, 0.0) for r in records) for stop in Stop}
         for name, records in arms.items()
-    }  # fmt: skip
+    }
     seen = [stop for stop in Stop if any(share[stop] for share in shares.values())]
     rows: list[Sequence[str]] = [
         (name, *(f"{share[stop]:.3f}" for stop in seen)) for name, share in shares.items()
     ]
     return ("", *seen), rows
+
+
+def _minutes(record: Record) -> float:
+    return float(sum(one["seconds"] for one in record["trained"].values())) / 60
 
 
 def _made(arms: Arms) -> Iterator[Sequence[str]]:
@@ -260,19 +319,17 @@ def _made(arms: Arms) -> Iterator[Sequence[str]]:
             yields = [r["sets"][asset] for r in records if asset in r["sets"]]
             shown = [f"{y.get('kept', 0)} of {sum(y.values())}" for y in yields]
             cells.append(", ".join(dict.fromkeys(shown)))
-        minutes = [f"{sum(r['made_from'].values()) / 60:.0f}" for r in records]
-        yield name, *cells, ", ".join(minutes)
+        yield name, *cells, ", ".join(f"{_minutes(r):.1f}" for r in records)
 
 
 def _curves(arms: Arms) -> Iterator[str]:
+    """Of the last training of each arm's first repetition."""
     for name, records in arms.items():
-        for record in records[:1]:
-            if not record["curve"]:
-                continue
-            names = [key for key in record["curve"][0] if key != "step"]
-            rows = [
-                (f"{line['step']}", *(f"{line[key]:.3f}" for key in names))
-                for line in record["curve"]
-            ]
-            yield f"{name}, first repetition:\n"
+        if not (trained := records[0]["trained"]):
+            continue
+        seat, last = [*trained.items()][-1]
+        if curve := last["curve"]:
+            names = [key for key in curve[0] if key != "step"]
+            rows = [(f"{at['step']}", *(f"{at[key]:.3f}" for key in names)) for at in curve]
+            yield f"{name}, its {seat.replace('_', ' ')}:\n"
             yield figures.table(("step", *names), rows) + "\n"

@@ -182,11 +182,29 @@ def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
     lines. The mean over truth objects, where each mark that matches nothing counts as one more
     object that is missed. None where the truth is not known.
     """
-    truth = [op for step in problem.gold for op in step.ops]
+    marks, truth = list(live), _truth(problem)
     if not truth:
         return None
+    pairs = _pairs(problem, marks, truth)
+    return sum(value for value, _, _ in pairs) / (len(truth) + len(marks) - len(pairs))
+
+
+def needless(problem: Problem, live: Iterable[Mark]) -> list[Mark]:
+    """The live marks that match no truth object, or one that another mark matches better."""
     marks = list(live)
-    pairs = sorted(
+    matched = {m for _, m, _ in _pairs(problem, marks, _truth(problem))}
+    return [mark for m, mark in enumerate(marks) if m not in matched]
+
+
+def _truth(problem: Problem) -> list[Op]:
+    return [op for step in problem.gold for op in step.ops]
+
+
+def _pairs(
+    problem: Problem, marks: Sequence[Mark], truth: Sequence[Op]
+) -> list[tuple[float, int, int]]:
+    """(how well, mark, truth object), one to one, best first."""
+    found = sorted(
         (
             (_match(mark, op, problem), m, t)
             for m, mark in enumerate(marks)
@@ -194,15 +212,15 @@ def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
         ),
         key=lambda pair: (-pair[0], pair[1], pair[2]),
     )
+    pairs: list[tuple[float, int, int]] = []
     used_marks: set[int] = set()
     used_truth: set[int] = set()
-    worth = 0.0
-    for value, m, t in pairs:
+    for value, m, t in found:
         if value > 0 and m not in used_marks and t not in used_truth:
             used_marks.add(m)
             used_truth.add(t)
-            worth += value
-    return worth / (len(truth) + len(marks) - len(used_marks))
+            pairs.append((value, m, t))
+    return pairs
 
 
 def _match(mark: Mark, truth: Op, problem: Problem) -> float:

@@ -410,6 +410,8 @@ class Version(_Section):
             start = self.start(seat)
             if MODELS.index(start) >= MODELS.index(seat):
                 raise ValueError(f"{seat}.start: {start} is not there before it")
+            if len(set(self.data(seat))) < len(self.data(seat)):
+                raise ValueError(f"{seat}.data: a set is named twice")
             if wrong := [name for name in self.data(seat) if name not in LEARNABLE[seat]]:
                 raise ValueError(f"{seat}.data: the {wrong[0]} set is not there before it")
             given = self.policy(start)
@@ -439,10 +441,15 @@ class Version(_Section):
         """The sets that a model is trained on."""
         return getattr(self.policy(seat), "data", None) or LEARNT[seat]
 
+    @property
+    def reinforced(self) -> str:
+        """The seat of the model that RL begins with: its pass rates choose the problems."""
+        return self.start("grpo_model") if self.is_trained("grpo_model") else "reflective_model"
+
     def model_seed(self, seat: str) -> int:
         """What all is drawn from that a seat's model does, in training and in sampling."""
-        policy = self.policy(seat)
-        return self.seed if policy.kind == "oracle" else self.seed + self.repetition
+        fixed = seat == "teacher" or self.policy(seat).kind == "oracle"
+        return self.seed if fixed else self.seed + self.repetition
 
     @property
     def trains(self) -> bool:

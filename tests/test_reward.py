@@ -165,6 +165,19 @@ def test_a_wild_mark_costs_also_while_something_is_missing() -> None:
     assert (one, wild) == (0.5, pytest.approx(1 / 3))
 
 
+def test_marks_that_hold_nothing_or_what_another_holds_better_are_needless() -> None:
+    gold = (Step("Both.", (box(10, 10, 50, 50, label="a"), box(100, 100, 150, 150, label="b"))),)
+    drawn = (
+        box(12, 12, 52, 52, label="first"), box(20, 20, 60, 60, label="second"),
+        box(160, 10, 190, 40, label="third"), box(105, 100, 150, 150, label="fourth"),
+    )  # fmt: skip
+    problem = plain_problem(gold=gold)
+    told = run(problem, (Step("I box.", drawn), Answer("So.", "A")))
+    assert isinstance(told, Trajectory)
+    live = retrace(problem, told).live
+    assert [mark.op.label for mark in reward.needless(problem, live)] == ["second", "third"]
+
+
 def test_a_trajectory_that_was_cut_off_while_well_formed_is_still_well_formed() -> None:
     problem = plain_problem()
     done = run(problem, [GOLD[0]], Limits(max_turns=1))

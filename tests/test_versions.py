@@ -211,6 +211,17 @@ def test_a_repetition_draws_anew_whatever_is_no_oracle() -> None:
     version = parse("trial", yaml.safe_dump(trained(repetition=2)))
     seeds = [version.model_seed(seat) for seat in ("teacher", "cold_model", "grpo_model")]
     assert seeds == [3, 5, 5]
+    given = {"policy": {"kind": "checkpoint", "model": "somewhere"}, "sampling": {"samples": 1}}
+    version = parse("trial", yaml.safe_dump(trained(repetition=2, teacher=given)))
+    assert version.model_seed("teacher") == 3  # whatever it is, its trajectories are shared
+
+
+def test_problems_for_rl_are_chosen_by_the_model_that_rl_begins_with() -> None:
+    content = trained()
+    assert parse("trial", yaml.safe_dump(content)).reinforced == "reflective_model"
+    content["grpo_model"]["start"] = "cold_model"
+    assert parse("trial", yaml.safe_dump(content)).reinforced == "cold_model"
+    assert parse("trial", GOOD).reinforced == "reflective_model"
 
 
 def test_what_is_left_out_is_not_there() -> None:
@@ -302,6 +313,10 @@ def test_what_is_called_unseen_and_is_not_is_refused(
         (
             with_policy("cold_model", data=["reflective"]),
             "cold_model.data: the reflective set is not there before it",
+        ),
+        (
+            with_policy("reflective_model", data=["cold", "reflective", "cold"]),
+            "reflective_model.data: a set is named twice",
         ),
         (
             with_policy("reflective_model", data=[]),

@@ -193,7 +193,8 @@ def _policy(
     named = TypeAdapter(versions.Policy).validate_json(reference)
     family = FAMILIES[config.family]
     if isinstance(named, versions.OraclePolicy):
-        oracle = Oracle(Rates(**named.rates), config.seed, limits, family, config.max_tokens)
+        rates, most = Rates(**named.rates), config.max_tokens
+        oracle = Oracle(rates, config.seed, limits, family, most, named.draws)
         return oracle, tokens.estimate
     heat = 0.0 if greedy else config.temperature
     sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)

@@ -45,7 +45,7 @@ class Pretending:
 
 
 def _sft(config: dict[str, Any], out: Path) -> None:
-    lines = [{"step": n, "loss": 1 / n, "grad_norm": 0.5, "lr": 1e-4} for n in range(1, 9)]
+    lines = [{"step": n, "loss": 1 / n, "lr": 1e-4, "seconds": 2.0} for n in range(1, 9)]
     _trained(config, out, "sft", [*lines, {"step": 8, "validation_loss": 0.4}])
 
 

@@ -437,16 +437,14 @@ def test_trying_a_version_goes_on_without_the_models_that_are_not_built(
     told = "\n".join(trial.trial(training, store, 1, tmp_path / "try"))
     assert "== teacher (oracle)" in told
     assert (
-        Counter(told.splitlines())[
-            "   it is trained by this version: `drawloop build training` first"
-        ]
+        Counter(told.splitlines())["   it is made by this version: `drawloop build training` first"]
         == 2
     )
     assert sampled == []
     built = build_all(training, store)
     sampled.clear()
     told = "\n".join(trial.trial(training, store, 1, tmp_path / "try"))
-    assert "it is trained by this version" not in told
+    assert "it is made by this version" not in told
     assert sampled == [f"{built[model].path}/model" for model in TRAINED[:2]]
 
 

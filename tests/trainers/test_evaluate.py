@@ -92,6 +92,12 @@ def test_every_modality_and_task_has_its_own_row(problems: str, tmp_path: Path) 
     assert sum(row["accuracy"] for row in parts) / 3 == pytest.approx(told[0]["accuracy"])
 
 
+def test_an_oracle_without_drawing_is_evaluated_without(problems: str, tmp_path: Path) -> None:
+    silent = json.dumps({"kind": "oracle", "rates": {}, "draws": False})
+    told = evaluate(config_of(problems, tmp_path / "out", policies=[silent]))["rows"][0]
+    assert (told["boxes"], told["lines"], told["turns"]) == (0, 0, 1)
+
+
 def test_a_checkpoint_is_asked_greedily_too_and_an_oracle_is_not(
     one: Small, problems: str, tmp_path: Path
 ) -> None:

@@ -104,6 +104,15 @@ def test_a_model_ends_its_turns_and_is_never_asked_to_stop_elsewhere(small: Smal
     assert (settings.eos_token_id, settings.pad_token_id) == (small.words.end, small.words.pad)
 
 
+def test_near_numbers_begin_near_each_other(one: Small) -> None:
+    rows = tiny.build_tiny(one.name, one.processor, seed=3).get_input_embeddings().weight.detach()
+    ids = [one.words.write(str(n))[0] for n in range(1001)]
+    near = torch.nn.functional.cosine_similarity(rows[ids[:-1]], rows[ids[1:]])
+    far = torch.nn.functional.cosine_similarity(rows[ids[:500]], rows[ids[500:1000]])
+    assert near.min() > 0.5 > far.mean()
+    assert 0.5 < rows[ids].std() / rows.std() < 2  # as large as all others
+
+
 def test_whole_numbers_up_to_a_thousand_are_single_tokens(one: Small) -> None:
     ids = [one.words.write(str(n)) for n in range(1001)]
     assert all(len(own) == 1 for own in ids)
