@@ -46,4 +46,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "relation": _task("relation", "Relation"),
     "wires": _task("wires", "Wires"),
     "alignment": _task("alignment", "Alignment"),
+    "chart": _task("chart", "Chart"),
 }
