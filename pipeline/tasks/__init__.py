@@ -47,4 +47,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "wires": _task("wires", "Wires"),
     "alignment": _task("alignment", "Alignment"),
     "chart": _task("chart", "Chart"),
+    "mirror": _task("mirror", "Mirror"),
 }
