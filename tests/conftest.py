@@ -1,7 +1,8 @@
 """Doubles that many tests share: a plain picture, a problem on it, a policy that says fixed texts."""
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -110,3 +111,17 @@ def small(request: pytest.FixtureRequest, smalls: "dict[str, Small]") -> "Small"
 def one(smalls: "dict[str, Small]") -> "Small":
     """One family, where the other behaves no differently."""
     return smalls["qwen2.5-vl"]
+
+
+def truth(problem: Problem) -> dict[str, Any]:
+    """The scene's own numbers."""
+    assert problem.scene is not None
+    facts: dict[str, Any] = json.loads(problem.scene.geometry)
+    return facts
+
+
+def said(problem: Problem) -> str:
+    """The right answer in words: the text of the right option, or the number."""
+    if problem.kind is Kind.NUMBER:
+        return problem.answer
+    return problem.options["ABCDEFG".index(problem.answer)]

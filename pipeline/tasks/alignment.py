@@ -4,21 +4,21 @@ of a line points lie. The answer needs an auxiliary line, and the gold solution 
 Difficulty turns the number of points (4 to 9), how short the arrow is, and how close a call it is.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import cv2
 
 from pipeline import geometry
-from pipeline.images import Pixels, encode
+from pipeline.images import Pixels
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import lettered, listed, say
+from pipeline.tasks.posed import Asked, posed
 from pipeline.tasks.shapes import caption, paper
-from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Step
+from pipeline.types import Box, Line, Op, Point, Problem, Step
 
 ATTEMPTS = 4000
 NAMES = "123456789"  # no letters: those are for options
@@ -63,15 +63,8 @@ MARK = (
 )
 
 Spot = tuple[float, float]
-
-
-class _Asked(NamedTuple):
-    question: str
-    answer: str
-    options: tuple[str, ...]
-    gold: tuple[Step, ...]
-    conclusion: str
-    arrow: tuple[Spot, Spot] | None
+Arrow = tuple[Spot, Spot]  # tail and tip
+Found = tuple[Asked, Arrow | None]
 
 
 @dataclass(frozen=True)
@@ -87,29 +80,17 @@ class Alignment:
         count = 4 + round(rng.uniform(0, 5) * self.difficulty)
         for _ in range(ATTEMPTS):
             points = self._points(rng, count)
-            if len(points) == count and (asked := FAMILIES[family](self, rng, points)):
+            if len(points) == count and (found := FAMILIES[family](self, rng, points)):
                 break
         else:
             raise ValueError(f"no {family} of {count} points on {self.width}×{self.height} px")
-        pixels = _draw(rng, self.width, self.height, points, asked.arrow)
-        truth = {"points": points, "arrow": asked.arrow, "question": asked.question}
-        return Problem(
-            id="",
-            task="alignment",
-            modality=Modality.IMAGE,
-            images=(encode(pixels),),
-            question=asked.question,
-            options=asked.options,
-            answer=asked.answer,
-            kind=Kind.CHOICE if asked.options else Kind.NUMBER,
-            difficulty=self.difficulty,
-            gold=asked.gold,
-            conclusion=asked.conclusion,
-            scene=Scene(
-                objects=tuple(_box(n, spot) for n, spot in enumerate(points)),
-                geometry=json.dumps(truth, separators=(",", ":")),
-            ),
+        asked, arrow = found
+        pixels = _draw(rng, self.width, self.height, points, arrow)
+        marks, facts = (
+            [_box(n, at) for n, at in enumerate(points)],
+            {"points": points, "arrow": arrow},
         )
+        return posed("alignment", self.difficulty, pixels, asked, marks, facts)
 
     @property
     def _side(self) -> int:
@@ -154,7 +135,7 @@ class Alignment:
         first, last = sorted((Point(*a), Point(*b)))
         return first, last
 
-    def hit(self, rng: Random, points: list[Spot]) -> _Asked | None:
+    def hit(self, rng: Random, points: list[Spot]) -> Found | None:
         """The point on the straight continuation of an arrow."""
         goal, tail = rng.randrange(len(points)), self._spot(rng)
         end = points[goal]
@@ -173,9 +154,9 @@ class Alignment:
         line = Line(1, (_rounded(tail), _rounded(end)), "arrow, extended")
         gold = (Step(say(rng, self.wording, EXTEND), (line,)),)
         ends = f"The extended arrow meets {NAMES[goal]}."
-        return _Asked(say(rng, self.wording, HIT), answer, options, gold, ends, arrow)
+        return (Asked(say(rng, self.wording, HIT), answer, options, gold, ends), arrow)
 
-    def between(self, rng: Random, points: list[Spot]) -> _Asked | None:
+    def between(self, rng: Random, points: list[Spot]) -> Found | None:
         """The one point that is in line with two others: it is moved there."""
         first, second, third = rng.sample(range(len(points)), 3)
         line, share = (points[first], points[second]), rng.uniform(-1.2, 2.2)
@@ -192,9 +173,9 @@ class Alignment:
         options, answer = lettered(rng, NAMES[third], rng.sample(wrong, min(3, len(wrong))))
         gold = (self._joined(rng, line, said),)
         ends = f"The line through {said['first']} and {said['second']} meets {NAMES[third]}."
-        return _Asked(say(rng, self.wording, BETWEEN, **said), answer, options, gold, ends, None)
+        return (Asked(say(rng, self.wording, BETWEEN, **said), answer, options, gold, ends), None)
 
-    def above(self, rng: Random, points: list[Spot]) -> _Asked | None:
+    def above(self, rng: Random, points: list[Spot]) -> Found | None:
         """How many points lie above the line through two others, which is not too steep."""
         first, second = rng.sample(range(len(points)), 2)
         line = (points[first], points[second])
@@ -211,7 +192,7 @@ class Alignment:
             gold.append(Step(say(rng, self.wording, MARK, named=named), boxes))
         ends = f"{len(up)} {'point lies' if len(up) == 1 else 'points lie'} above the line."
         asked = say(rng, self.wording, ABOVE, **said)
-        return _Asked(asked, str(len(up)), (), tuple(gold), ends, None)
+        return (Asked(asked, str(len(up)), (), tuple(gold), ends), None)
 
     def _joined(self, rng: Random, line: tuple[Spot, Spot], said: dict[str, str]) -> Step:
         label = f"line {said['first']}{said['second']}"
@@ -219,7 +200,7 @@ class Alignment:
         return Step(say(rng, self.wording, JOIN, **said), (mark,))
 
 
-FAMILIES: dict[str, Callable[[Alignment, Random, list[Spot]], _Asked | None]] = {
+FAMILIES: dict[str, Callable[[Alignment, Random, list[Spot]], Found | None]] = {
     "hit": Alignment.hit,
     "between": Alignment.between,
     "above": Alignment.above,

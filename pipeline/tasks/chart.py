@@ -4,19 +4,19 @@ Bars, or points joined by a line, over a value axis with labelled ticks. Difficu
 columns (2 to 7), how many ticks have numbers and grid lines, and whether values lie on ticks.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import cv2
 
-from pipeline.images import Pixels, encode
+from pipeline.images import Pixels
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import lettered, listed, near_numbers, say
+from pipeline.tasks.posed import Asked, posed
 from pipeline.tasks.shapes import COLOURS, caption, paper
-from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Step
+from pipeline.types import Box, Line, Op, Point, Problem, Step
 
 NAMES = "PQRSTUV"  # none that options have
 UNITS = (1, 2, 5, 10, 20, 50, 100)  # between two ticks
@@ -96,14 +96,6 @@ class Plot:
         return Point(self.x(column), self.y(self.values[column]))
 
 
-class _Asked(NamedTuple):
-    question: str
-    answer: str
-    options: tuple[str, ...]
-    gold: tuple[Step, ...]
-    conclusion: str
-
-
 @dataclass(frozen=True)
 class Chart:
     VERSION: ClassVar[str] = "1"
@@ -118,25 +110,13 @@ class Chart:
         while (asked := FAMILIES[family](self, rng, plot)) is None:
             plot = self._plot(rng)
         pixels = _draw(rng, self.width, self.height, plot, grid=self.difficulty < 0.4)
-        truth = {"values": [plot.said(v) for v in plot.values], "question": asked.question}
-        facts = {**truth, "axis": [plot.unit, plot.ticks, plot.bottom, plot.top], "bars": plot.bars}
-        return Problem(
-            id="",
-            task="chart",
-            modality=Modality.IMAGE,
-            images=(encode(pixels),),
-            question=asked.question,
-            options=asked.options,
-            answer=asked.answer,
-            kind=Kind.CHOICE if asked.options else Kind.NUMBER,
-            difficulty=self.difficulty,
-            gold=asked.gold,
-            conclusion=asked.conclusion,
-            scene=Scene(
-                objects=tuple(self._top(plot, n) for n in range(len(plot.values))),
-                geometry=json.dumps(facts, separators=(",", ":")),
-            ),
-        )
+        facts = {
+            "values": [plot.said(value) for value in plot.values],
+            "axis": [plot.unit, plot.ticks, plot.bottom, plot.top],
+            "bars": plot.bars,
+        }
+        tops = [self._top(plot, n) for n in range(len(plot.values))]
+        return posed("chart", self.difficulty, pixels, asked, tops, facts)
 
     def _plot(self, rng: Random) -> Plot:
         """Different values, on ticks at first, between them when it is hard and there is room."""
@@ -182,15 +162,15 @@ class Chart:
         boxes = tuple(self._top(plot, n) for n in columns)
         return Step(say(rng, self.wording, MARK, named=named), boxes)
 
-    def value(self, rng: Random, plot: Plot) -> _Asked:
+    def value(self, rng: Random, plot: Plot) -> Asked:
         """The value of one column."""
         column = rng.randrange(len(plot.values))
         asked = say(rng, self.wording, VALUE, first=NAMES[column])
         value = plot.said(plot.values[column])
         gold = (self._over(rng, plot, [column]),)
-        return _Asked(asked, value, (), gold, f"The line meets the axis at {value}.")
+        return Asked(asked, value, (), gold, f"The line meets the axis at {value}.")
 
-    def difference(self, rng: Random, plot: Plot) -> _Asked:
+    def difference(self, rng: Random, plot: Plot) -> Asked:
         """How much one column is above another."""
         first, second = rng.sample(range(len(plot.values)), 2)
         if plot.values[first] < plot.values[second]:
@@ -200,9 +180,9 @@ class Chart:
         gap = plot.said(plot.values[first] - plot.values[second])
         ends = f"The lines meet the axis at {values[0]} and {values[1]}; that is {gap} apart."
         gold = (self._over(rng, plot, [first, second]),)
-        return _Asked(say(rng, self.wording, DIFFERENCE, **said), gap, (), gold, ends)
+        return Asked(say(rng, self.wording, DIFFERENCE, **said), gap, (), gold, ends)
 
-    def above(self, rng: Random, plot: Plot) -> _Asked | None:
+    def above(self, rng: Random, plot: Plot) -> Asked | None:
         """How many columns are above a tick."""
         level = PARTS * rng.randint(1, plot.ticks - 1)
         if level in plot.values:
@@ -217,10 +197,10 @@ class Chart:
         count = len(plot.values)
         options, answer = lettered(rng, str(len(over)), near_numbers(rng, len(over), 3))
         if count < 3 or rng.random() < 0.5:
-            return _Asked(asked, str(len(over)), (), tuple(gold), ends)
-        return _Asked(asked, answer, options, tuple(gold), ends)
+            return Asked(asked, str(len(over)), (), tuple(gold), ends)
+        return Asked(asked, answer, options, tuple(gold), ends)
 
-    def reached(self, rng: Random, plot: Plot) -> _Asked:
+    def reached(self, rng: Random, plot: Plot) -> Asked:
         """The column that has a value."""
         column, level = rng.choice([*enumerate(plot.values)])
         wrong = [NAMES[n] for n in range(len(plot.values)) if n != column]
@@ -228,10 +208,10 @@ class Chart:
         gold = (self._across(rng, plot, level), self._tops(rng, plot, [column]))
         said = plot.said(level)
         ends = f"The line at {said} meets the top of {NAMES[column]}."
-        return _Asked(say(rng, self.wording, NEAREST, level=said), answer, options, gold, ends)
+        return Asked(say(rng, self.wording, NEAREST, level=said), answer, options, gold, ends)
 
 
-FAMILIES: dict[str, Callable[[Chart, Random, Plot], _Asked | None]] = {
+FAMILIES: dict[str, Callable[[Chart, Random, Plot], Asked | None]] = {
     "value": Chart.value,
     "difference": Chart.difference,
     "above": Chart.above,

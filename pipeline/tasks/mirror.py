@@ -5,19 +5,19 @@ Difficulty turns the size of the pattern (3 to 7 cells a side), how much of it i
 the candidates are.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import cv2
 
-from pipeline.images import Pixels, encode
+from pipeline.images import Pixels
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import LETTERS, lettered, near_numbers, say
+from pipeline.tasks.posed import Asked, posed
 from pipeline.tasks.shapes import COLOURS, caption, paper
-from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Step
+from pipeline.types import Box, Line, Op, Point, Problem, Step
 
 Pattern = frozenset[tuple[int, int]]  # filled cells: column, row
 EMPTY, EDGE, INK = (252, 252, 252), (150, 150, 160), (40, 60, 160)
@@ -94,15 +94,6 @@ class Sheet:
         return first, Point(first.x + wide * self.cell, first.y + wide * self.cell)
 
 
-class _Asked(NamedTuple):
-    question: str
-    answer: str
-    options: tuple[str, ...]
-    gold: tuple[Step, ...]
-    conclusion: str
-    sheet: Sheet
-
-
 @dataclass(frozen=True)
 class Mirror:
     VERSION: ClassVar[str] = "1"
@@ -114,43 +105,21 @@ class Mirror:
     def sample(self, rng: Random) -> Problem:
         family = rng.choice([*FAMILIES])
         cells = 3 + round(4 * self.difficulty * rng.uniform(0.6, 1.0))
-        asked = FAMILIES[family](self, rng, cells)
-        sheet, colour = asked.sheet, rng.choice([*COLOURS])
-        named = len(sheet.patterns) > 1
+        asked, sheet = FAMILIES[family](self, rng, cells)
+        colour = rng.choice([*COLOURS])
+        pixels = _draw(rng, self.width, self.height, sheet, colour)
+        names = ("original", *LETTERS)
+        frames = [
+            Box(1, sheet.box(n, 0, 0, sheet.cells), names[n]) for n in range(len(sheet.patterns))
+        ]
         facts = {
             "cells": sheet.cells,
-            "patterns": [sorted(p) for p in sheet.patterns],
+            "patterns": [sorted(pattern) for pattern in sheet.patterns],
             "colour": colour,
+            "corners": sheet.corners,
+            "cell": sheet.cell,
         }
-        frames = [
-            Box(1, sheet.box(n, 0, 0, sheet.cells), "original" if n == 0 else LETTERS[n - 1])
-            for n in range(len(sheet.patterns))
-        ]
-        return Problem(
-            id="",
-            task="mirror",
-            modality=Modality.IMAGE,
-            images=(encode(_draw(rng, self.width, self.height, sheet, colour, named=named)),),
-            question=asked.question,
-            options=asked.options,
-            answer=asked.answer,
-            kind=Kind.CHOICE if asked.options else Kind.NUMBER,
-            difficulty=self.difficulty,
-            gold=asked.gold,
-            conclusion=asked.conclusion,
-            scene=Scene(
-                objects=tuple(frames),
-                geometry=json.dumps(
-                    {
-                        **facts,
-                        "corners": sheet.corners,
-                        "cell": sheet.cell,
-                        "asked": asked.question,
-                    },
-                    separators=(",", ":"),
-                ),
-            ),
-        )
+        return posed("mirror", self.difficulty, pixels, asked, frames, facts)
 
     def _alone(self, pattern: Pattern, cells: int) -> Sheet:
         """One pattern in the middle of the picture."""
@@ -173,7 +142,7 @@ class Mirror:
             Box(1, sheet.box(0, x, y), f"{label} {n}") for n, (x, y) in enumerate(cells, start=1)
         )
 
-    def missing(self, rng: Random, cells: int) -> _Asked:
+    def missing(self, rng: Random, cells: int) -> tuple[Asked, Sheet]:
         """How many cells a pattern lacks to be symmetric about one middle line."""
         axis = rng.choice([*ACROSS])
         whole = _symmetric(rng, cells, [axis])
@@ -189,11 +158,11 @@ class Mirror:
         asked = say(rng, self.wording, MISSING, axis=axis)
         ends = f"{count} {'cell lacks' if count == 1 else 'cells lack'} a partner."
         if rng.random() < 0.7:
-            return _Asked(asked, str(count), (), tuple(gold), ends, sheet)
+            return (Asked(asked, str(count), (), tuple(gold), ends), sheet)
         options, answer = lettered(rng, str(count), near_numbers(rng, count, 3))
-        return _Asked(asked, answer, options, tuple(gold), ends, sheet)
+        return (Asked(asked, answer, options, tuple(gold), ends), sheet)
 
-    def symmetry(self, rng: Random, cells: int) -> _Asked:
+    def symmetry(self, rng: Random, cells: int) -> tuple[Asked, Sheet]:
         """About which of its two middle lines a pattern is symmetric: each answer is as likely."""
         which = rng.randrange(len(BOTH))
         axes = (["vertical"], ["horizontal"], ["vertical", "horizontal"], [])[which]
@@ -210,9 +179,9 @@ class Mirror:
             gold.append(Step(say(rng, self.wording, OFF), self._marks(sheet, first, "alone")))
         options, answer = lettered(rng, BOTH[which], [o for o in BOTH if o != BOTH[which]])
         ends = f"Of the two lines, axes of symmetry are: {BOTH[which]}."
-        return _Asked(say(rng, self.wording, SYMMETRY), answer, options, tuple(gold), ends, sheet)
+        return (Asked(say(rng, self.wording, SYMMETRY), answer, options, tuple(gold), ends), sheet)
 
-    def changed(self, rng: Random, cells: int) -> _Asked:
+    def changed(self, rng: Random, cells: int) -> tuple[Asked, Sheet]:
         """Which of four patterns another is, mirrored or turned."""
         change = rng.choice([*CHANGES])
         cells = min(cells, (self.width - 30) // (4 * 5))
@@ -235,7 +204,7 @@ class Mirror:
         gold = (Step(say(rng, self.wording, CHOSEN), marks),)
         ends = f"The original, {change}, is {LETTERS[place]}."
         asked = say(rng, self.wording, CHANGED, change=change)
-        return _Asked(asked, LETTERS[place], tuple(LETTERS[:4]), gold, ends, sheet)
+        return (Asked(asked, LETTERS[place], tuple(LETTERS[:4]), gold, ends), sheet)
 
     def _rows(self, cells: int, pattern: Pattern, candidates: Sequence[Pattern]) -> Sheet:
         """One pattern above, four below."""
@@ -248,7 +217,7 @@ class Mirror:
         return Sheet(cells, cell, (pattern, *candidates), tuple(corners))
 
 
-FAMILIES: dict[str, Callable[[Mirror, Random, int], _Asked]] = {
+FAMILIES: dict[str, Callable[[Mirror, Random, int], tuple[Asked, Sheet]]] = {
     "missing": Mirror.missing,
     "symmetry": Mirror.symmetry,
     "changed": Mirror.changed,
@@ -292,9 +261,7 @@ def _one_moved(rng: Random, pattern: Pattern, cells: int, taken: set[Pattern]) -
             return other
 
 
-def _draw(
-    rng: Random, width: int, height: int, sheet: Sheet, colour: str, *, named: bool
-) -> Pixels:
+def _draw(rng: Random, width: int, height: int, sheet: Sheet, colour: str) -> Pixels:
     pixels = paper(rng, width, height)
     for n, pattern in enumerate(sheet.patterns):
         for x in range(sheet.cells):
@@ -303,7 +270,7 @@ def _draw(
                 filled = COLOURS[colour] if (x, y) in pattern else EMPTY
                 cv2.rectangle(pixels, first, last, filled, -1)
                 cv2.rectangle(pixels, first, last, EDGE, 1)
-        if named and n:
+        if n:
             (x1, _), (x2, y2) = sheet.box(n, 0, 0, sheet.cells)
             caption(pixels, LETTERS[n - 1], Point((x1 + x2) // 2, y2 + 10), 12, INK)
     return pixels

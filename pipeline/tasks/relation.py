@@ -4,20 +4,19 @@ Difficulty turns the number of figures (from two to ten), how alike their names 
 how close a call the answer is.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from random import Random
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from pipeline import geometry
-from pipeline.images import encode
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import LETTERS, lettered, listed, say
+from pipeline.tasks.posed import Asked, posed
 from pipeline.tasks.shapes import COLOURS, FIGURES, Figure, bounding_box, fill, paper, scatter
-from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Size, Step
+from pipeline.types import Box, Line, Op, Point, Problem, Size, Step
 
 ATTEMPTS = 2000
 # Each side: which coordinate of a centre it goes by, and the sign that makes "further" larger.
@@ -74,14 +73,6 @@ REST = (
 )
 
 
-class _Asked(NamedTuple):
-    question: str
-    answer: str
-    options: tuple[str, ...]
-    gold: tuple[Step, ...]
-    conclusion: str
-
-
 @dataclass(frozen=True)
 class Relation:
     VERSION: ClassVar[str] = "1"
@@ -104,24 +95,8 @@ class Relation:
         for figure in figures:
             fill(pixels, figure.points, COLOURS[figure.colour])
         rows = [[f.colour, f.form, f.x, f.y, f.radius, f.turn] for f in figures]
-        truth = {"question": asked.question, "figures": rows}
-        return Problem(
-            id="",
-            task="relation",
-            modality=Modality.IMAGE,
-            images=(encode(pixels),),
-            question=asked.question,
-            options=asked.options,
-            answer=asked.answer,
-            kind=Kind.CHOICE if asked.options else Kind.NUMBER,
-            difficulty=self.difficulty,
-            gold=asked.gold,
-            conclusion=asked.conclusion,
-            scene=Scene(
-                objects=tuple(map(self._box, figures)),
-                geometry=json.dumps(truth, separators=(",", ":")),
-            ),
-        )
+        marks = [*map(self._box, figures)]
+        return posed("relation", self.difficulty, pixels, asked, marks, {"figures": rows})
 
     def _figures(self, rng: Random, count: int) -> list[Figure]:
         """Figures of different names; the harder, the more of them share colour or form."""
@@ -149,7 +124,7 @@ class Relation:
         named = listed([f"the {figure.name}" for figure in figures])
         return Step(say(rng, self.wording, BOXES, named=named), tuple(map(self._box, figures)))
 
-    def side(self, rng: Random, figures: Sequence[Figure]) -> _Asked | None:
+    def side(self, rng: Random, figures: Sequence[Figure]) -> Asked | None:
         """The side of one figure on which another lies: clearly more along one axis."""
         first, second = rng.sample(list(figures), 2)
         across, down = first.x - second.x, first.y - second.y
@@ -164,9 +139,9 @@ class Relation:
         names = {"first": first.name, "second": second.name}
         ends = f"The box of the {first.name} is {WHERE[side]} that of the {second.name}."
         gold = (self._boxes(rng, (first, second)),)
-        return _Asked(say(rng, self.wording, SIDE, **names), answer, options, gold, ends)
+        return Asked(say(rng, self.wording, SIDE, **names), answer, options, gold, ends)
 
-    def extreme(self, rng: Random, figures: Sequence[Figure]) -> _Asked | None:
+    def extreme(self, rng: Random, figures: Sequence[Figure]) -> Asked | None:
         """Which of some figures is furthest to one side of the picture."""
         side = rng.choice([*SIDES])
         some = rng.sample(list(figures), min(len(figures), rng.randint(2, 4)))
@@ -177,9 +152,9 @@ class Relation:
         said = {"side": side, "names": listed([f"the {f.name}" for f in named], "or")}
         ends = f"Of the boxes, that of the {best.name} is furthest to the {side}."
         gold = (self._boxes(rng, named),)
-        return _Asked(say(rng, self.wording, EXTREME, **said), answer, options, gold, ends)
+        return Asked(say(rng, self.wording, EXTREME, **said), answer, options, gold, ends)
 
-    def nearest(self, rng: Random, figures: Sequence[Figure]) -> _Asked | None:
+    def nearest(self, rng: Random, figures: Sequence[Figure]) -> Asked | None:
         """Which of some figures has its middle nearest to that of another."""
         first, *others = rng.sample(list(figures), min(len(figures), rng.randint(3, 5)))
         best, second = sorted(others, key=lambda f: _distance(first, f))[:2]
@@ -193,9 +168,9 @@ class Relation:
             self._boxes(rng, (first, *named)),
             Step(say(rng, self.wording, LINES, **said), lines),
         )
-        return _Asked(say(rng, self.wording, NEAREST, **said), answer, options, gold, ends)
+        return Asked(say(rng, self.wording, NEAREST, **said), answer, options, gold, ends)
 
-    def number(self, rng: Random, figures: Sequence[Figure]) -> _Asked | None:
+    def number(self, rng: Random, figures: Sequence[Figure]) -> Asked | None:
         """How many figures lie on one side of one of them, by their middles."""
         side, first = rng.choice([*SIDES]), rng.choice(figures)
         ahead = [(_along(f, side) - _along(first, side), f) for f in figures if f is not first]
@@ -210,10 +185,10 @@ class Relation:
         lie = "figure lies" if len(there) == 1 else "figures lie"
         ends = f"{len(there)} {lie} {WHERE[side]} it."
         asked = say(rng, self.wording, NUMBER, **said)
-        return _Asked(asked, str(len(there)), (), tuple(gold), ends)
+        return Asked(asked, str(len(there)), (), tuple(gold), ends)
 
 
-FAMILIES: dict[str, Callable[[Relation, Random, Sequence[Figure]], _Asked | None]] = {
+FAMILIES: dict[str, Callable[[Relation, Random, Sequence[Figure]], Asked | None]] = {
     "side": Relation.side,
     "extreme": Relation.extreme,
     "nearest": Relation.nearest,

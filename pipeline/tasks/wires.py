@@ -5,7 +5,6 @@ one and is counted exactly. Lines are drawn from bend to bend, one for each stra
 turns the number of wires (2 to 7) and of columns (3 to 10), and how alike their colours are.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,11 +14,12 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from pipeline.images import Pixels, encode
+from pipeline.images import Pixels
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import LETTERS, lettered, near_numbers, plural, say
+from pipeline.tasks.posed import Asked, posed
 from pipeline.tasks.shapes import COLOURS, caption, paper
-from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Step
+from pipeline.types import Box, Line, Op, Point, Problem, Step
 
 RUNS_A_STEP = 4
 CURVE = 12  # straight pieces that a change of lanes is drawn in
@@ -99,28 +99,17 @@ class Wires:
         asked, answer, options = self._ask(rng, family, board, wire, plug, socket)
         back = family == "start"
         pixels = _draw(rng, self.width, self.height, board, colours)
-        truth = {"lanes": board.lanes, "xs": board.xs, "ys": board.ys, "colours": colours}
         crossed = board.crossings(wire)
-        return Problem(
-            id="",
-            task="wires",
-            modality=Modality.IMAGE,
-            images=(encode(pixels),),
-            question=asked,
-            options=options,
-            answer=answer,
-            kind=Kind.CHOICE if options else Kind.NUMBER,
-            difficulty=self.difficulty,
-            gold=self._gold(rng, board, wire, socket if back else plug, back=back),
-            conclusion=(
-                f"The lines join plug {plug} and socket {socket}; "
-                f"others cross them {crossed} {plural('time', crossed)}."
-            ),
-            scene=Scene(
-                objects=(*_lines(board.bends(wire), socket if back else plug), *_marks(board)),
-                geometry=json.dumps({**truth, "asked": [family, wire]}, separators=(",", ":")),
-            ),
+        ends = (
+            f"The lines join plug {plug} and socket {socket}; "
+            f"others cross them {crossed} {plural('time', crossed)}."
         )
+        begin = socket if back else plug
+        gold = self._gold(rng, board, wire, begin, back=back)
+        facts = {"lanes": board.lanes, "xs": board.xs, "ys": board.ys, "colours": colours}
+        marks = [*_lines(board.bends(wire), begin), *_marks(board)]
+        found = Asked(asked, answer, options, gold, ends)
+        return posed("wires", self.difficulty, pixels, found, marks, {**facts, "wire": wire})
 
     def _board(self, rng: Random) -> Board:
         """Wires that change places with their neighbours, at random, column by column."""

@@ -1,6 +1,5 @@
 """Alignment: answers and lines, found again from the points alone."""
 
-import json
 import re
 from collections import Counter
 from random import Random
@@ -12,6 +11,7 @@ import pytest
 from pipeline.images import decode
 from pipeline.tasks.alignment import DOT, Alignment
 from pipeline.types import Box, Kind, Line, Problem
+from tests.conftest import said, truth
 
 
 def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
@@ -19,12 +19,6 @@ def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
 
 
 PROBLEMS = [make(n, n % 11 / 10) for n in range(240)]
-
-
-def truth(problem: Problem) -> dict[str, Any]:
-    assert problem.scene is not None
-    facts: dict[str, Any] = json.loads(problem.scene.geometry)
-    return facts
 
 
 def family(problem: Problem) -> str:
@@ -47,12 +41,6 @@ def off(start: Any, end: Any, points: Any) -> np.ndarray:
 def named(problem: Problem) -> list[int]:
     """The points that the question names."""
     return [int(n) - 1 for n in re.findall(r"\b(\d)\b", problem.question)]
-
-
-def said(problem: Problem) -> str:
-    if problem.kind is Kind.NUMBER:
-        return problem.answer
-    return problem.options["ABCD".index(problem.answer)]
 
 
 def test_the_arrow_points_at_the_answer_and_at_nothing_else() -> None:

@@ -1,11 +1,9 @@
 """Chart: answers from the values alone, lines at their heights, and tops where the pixels end."""
 
-import json
 import re
 from collections import Counter
 from fractions import Fraction
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +11,8 @@ import pytest
 from pipeline.images import decode
 from pipeline.tasks.chart import NAMES, Chart
 from pipeline.tasks.shapes import COLOURS
-from pipeline.types import Box, Kind, Line, Problem
+from pipeline.types import Box, Line, Problem
+from tests.conftest import said, truth
 
 
 def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
@@ -23,20 +22,8 @@ def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
 PROBLEMS = [make(n, n % 11 / 10) for n in range(240)]
 
 
-def truth(problem: Problem) -> dict[str, Any]:
-    assert problem.scene is not None
-    facts: dict[str, Any] = json.loads(problem.scene.geometry)
-    return facts
-
-
 def values(problem: Problem) -> dict[str, Fraction]:
     return dict(zip(NAMES, map(Fraction, truth(problem)["values"]), strict=False))
-
-
-def said(problem: Problem) -> str:
-    if problem.kind is Kind.NUMBER:
-        return problem.answer
-    return problem.options["ABCD".index(problem.answer)]
 
 
 def test_the_answer_is_what_the_values_say() -> None:

@@ -1,10 +1,8 @@
 """Mirror: answers by numpy's own flips and turns, and patterns read back from the pixels."""
 
-import json
 import re
 from collections import Counter
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from pipeline.images import decode
 from pipeline.tasks.mirror import Mirror
 from pipeline.tasks.shapes import COLOURS
 from pipeline.types import Box, Kind, Problem
+from tests.conftest import said, truth
 
 TURNS = {
     "mirrored left to right": np.fliplr,
@@ -30,12 +29,6 @@ def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
 PROBLEMS = [make(n, n % 11 / 10) for n in range(240)]
 
 
-def truth(problem: Problem) -> dict[str, Any]:
-    assert problem.scene is not None
-    facts: dict[str, Any] = json.loads(problem.scene.geometry)
-    return facts
-
-
 def patterns(problem: Problem) -> list[np.ndarray]:
     """(rows, columns) of what is filled, read from the pixels."""
     facts, pixels = truth(problem), decode(problem.images[0])
@@ -48,12 +41,6 @@ def patterns(problem: Problem) -> list[np.ndarray]:
         grid = pixels[np.ix_(top + middles, left + middles)]
         found.append((grid == COLOURS[facts["colour"]]).all(-1))
     return found
-
-
-def said(problem: Problem) -> str:
-    if problem.kind is Kind.NUMBER:
-        return problem.answer
-    return problem.options["ABCD".index(problem.answer)]
 
 
 def family(problem: Problem) -> str:

@@ -1,11 +1,9 @@
 """Wires: answers and lines, found again from the lanes and from the pixels."""
 
-import json
 import re
 from collections import Counter
 from itertools import pairwise
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from pipeline.images import decode
 from pipeline.tasks.shapes import COLOURS
 from pipeline.tasks.wires import Wires
 from pipeline.types import Kind, Line, Problem
+from tests.conftest import truth
 
 
 def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
@@ -21,12 +20,6 @@ def make(key: object, difficulty: float = 0.5, side: int = 168) -> Problem:
 
 
 PROBLEMS = [make(n, n % 11 / 10) for n in range(220)]
-
-
-def truth(problem: Problem) -> dict[str, Any]:
-    assert problem.scene is not None
-    facts: dict[str, Any] = json.loads(problem.scene.geometry)
-    return facts
 
 
 def asked(problem: Problem) -> tuple[str, str]:
