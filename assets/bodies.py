@@ -146,7 +146,7 @@ def sift(split: str, trajectories: str) -> Body:
         def judged(*last: curate.Filter) -> Iterator[tuple[curate.Graded, Verdict]]:
             asked = inputs.problems(split, pictures=False)
             graded = _graded(version, asked, inputs.trajectories(trajectories))
-            return curate.sift(graded, [*_filters(version, split), *last])
+            return curate.sift(graded, [*filters(version, split), *last])
 
         limit = getattr(version.filters, split).limit
         for row, verdict in judged(*([curate.among(judged(), limit)] if limit else [])):
@@ -155,7 +155,8 @@ def sift(split: str, trajectories: str) -> Body:
     return body
 
 
-def _filters(version: Version, split: str) -> list[curate.Filter]:
+def filters(version: Version, split: str) -> list[curate.Filter]:
+    """What the trajectories of a split pass through into its set, short of a limit of its size."""
     if split == "cold":
         return curate.cold_filters(version.filters.cold.min_turns)
     return curate.reflective_filters(version.filters.reflective.rule)

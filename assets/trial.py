@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from assets import models
+from assets import bodies, models
 from assets.build import find
 from assets.graph import address
 from assets.inputs import Inputs
@@ -32,10 +32,9 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
         gold = skills.gold(problem, version.limits, version.wire)
         (row,) = curate.grade([problem], [gold], version.rules, version.limits.repeats)
         yield from _told(row, KEPT, "skills", folder)
-    filters = version.filters
     stages: tuple[tuple[str, str, list[curate.Filter]], ...] = (
-        ("teacher", "cold", curate.cold_filters(filters.cold.min_turns)),
-        ("cold_model", "reflective", curate.reflective_filters(filters.reflective.rule)),
+        ("teacher", "cold", bodies.filters(version, "cold")),
+        ("cold_model", "reflective", bodies.filters(version, "reflective")),
         (version.reinforced, "rl", []),
     )
     for name, split, chosen in stages:
