@@ -42,4 +42,5 @@ def _source(module: str, name: str) -> Callable[[], SourceType]:
 
 SOURCES: dict[str, Callable[[], SourceType]] = {
     "photos": _source("photos", "Photos"),
+    "objects": _source("objects", "Objects"),
 }
