@@ -28,7 +28,7 @@ from pipeline.sources.objects_asked import FAMILIES, Thing, View
 from pipeline.tasks import Wording
 from pipeline.tasks.phrasing import LETTERS
 from pipeline.tasks.posed import posed
-from pipeline.types import SPLITS, Box, Point, Problem, Size
+from pipeline.types import SPLITS, Box, Line, Op, Point, Problem, Size
 
 ATTEMPTS = 4000
 PATIENCE = 40  # attempts after which another photograph and another question are tried
@@ -124,7 +124,7 @@ class Objects:
         for attempt in range(ATTEMPTS):  # not every choice can be asked about, nor fits
             if attempt % PATIENCE == 0:
                 family = rng.choice([*FAMILIES])
-                region = rng.choices(own, [len(region.names) for region in own])[0]
+                region = rng.choice(own)
             problem = self._problem(rng, region, family)
             if problem is not None:
                 return problem
@@ -139,23 +139,24 @@ class Objects:
         crop = self._crop(rng, region, asked)
         if crop is None:
             return None
-        pixels = crop.cut(pixels_of(region.photograph))
         things = [self._thing(region, crop, n, place) for place, n in enumerate(asked)]
         if any(min(thing.width, thing.height) < LEAST for thing in things):
             return None
-        if region.photograph.noun and not _lettered(pixels, things):
-            return None
+        letters = _letters(crop.size, things) if region.photograph.noun else ()
         across, down = (region.photograph.exact * scale for scale in crop.scale)
         said = ask(rng, View(tuple(things), self.difficulty, self.wording, (across, down)))
-        if said is None:
+        if said is None or letters is None:
             return None
+        pixels = crop.cut(pixels_of(region.photograph))
+        for letter, (x, y) in zip(LETTERS, letters, strict=False):
+            badge(pixels, letter, x, y, _tall(crop.size))
         facts = {
             "photograph": region.photograph.name,
             "asked": [family, *asked],
             **crop.facts(),
         }
-        lines = [op for step in said.gold for op in step.ops if not isinstance(op, Box)]
-        marks = [*(thing.box for thing in things), *_rest(region, crop, asked), *lines]
+        lines = [op for step in said.gold for op in step.ops if isinstance(op, Line)]
+        marks: list[Op] = [*(thing.box for thing in things), *_rest(region, crop, asked), *lines]
         return posed("objects", self.difficulty, pixels, said, marks, facts)
 
     def _crop(self, rng: Random, region: Region, asked: Sequence[int]) -> Crop | None:
@@ -164,13 +165,15 @@ class Objects:
         left, top = (min(box[0][axis] for box in shown) for axis in (0, 1))
         right, bottom = (max(box[1][axis] for box in shown) for axis in (0, 1))
         reach = rng.random()  # of what there is around: near views are as frequent as wide ones
-        first, last = region.window
+        (low_x, low_y), (high_x, high_y) = region.window
+
+        def grown(edge: int, end: int) -> int:
+            return edge + round((end - edge) * reach * rng.random())
+
         window = (
-            Point(*(near - round((near - end) * reach * rng.random())
-                    for near, end in ((left, first.x), (top, first.y)))),
-            Point(*(near + round((end - near) * reach * rng.random())
-                    for near, end in ((right, last.x), (bottom, last.y)))),
-        )  # fmt: skip
+            Point(grown(left, low_x), grown(top, low_y)),
+            Point(grown(right, high_x), grown(bottom, high_y)),
+        )
         size = fitted(window, Size(self.width, self.height), self.unit)
         across, down = (allowed and rng.random() < 0.5 for allowed in region.photograph.mirrored)
         return Crop(window, size, (across, down), some_tone(rng)) if size else None
@@ -204,39 +207,46 @@ def _rest(region: Region, crop: Crop, asked: Sequence[int]) -> list[Box]:
     """The other objects that are in view as a whole."""
     rest = []
     for n, box in enumerate(region.boxes):
-        if n not in asked and geometry.iou(box, crop.window) == _share(box, crop.window):
-            name = region.photograph.noun or _name(region, crop, n)
-            around = crop.box(box)
-            if geometry.area(around):
-                rest.append(Box(1, around, name))
+        if n in asked or not _holds(crop.window, box):
+            continue
+        around = crop.box(box)
+        if geometry.area(around):  # else it is too small to be seen
+            rest.append(Box(1, around, region.photograph.noun or _name(region, crop, n)))
     return rest
 
 
-def _share(box: Corners, window: Corners) -> float:
-    """The overlap of a box with a window that holds all of it."""
-    return geometry.area(box) / geometry.area(window)
+def _holds(window: Corners, box: Corners) -> bool:
+    return geometry.bounds((window[0], box[0])) == (window[0], box[0]) and geometry.bounds(
+        (box[1], window[1])
+    ) == (box[1], window[1])
 
 
-def _lettered(pixels: Pixels, things: Sequence[Thing]) -> bool:
-    """Puts a letter beside each thing, in place; False if there is no room for one of them."""
-    size = size_of(pixels)
-    height = max(9, min(14, min(size) // 20))
-    radius = round(0.75 * height) + 1
+def _tall(size: Size) -> int:
+    """The height of a letter, px."""
+    return max(9, min(14, min(size) // 20))
+
+
+def _letters(size: Size, things: Sequence[Thing]) -> tuple[Point, ...] | None:
+    """Where a letter goes beside each thing; None if there is no room for one of them."""
+    radius = round(0.75 * _tall(size)) + 1
     taken = [thing.box.p for thing in things]
     places = []
     for thing in things:
         (left, top), (right, bottom) = thing.box.p
-        x, y = (left + right) // 2, (top + bottom) // 2
+        x, y = thing.centre
         spots = (x, top - radius), (x, bottom + radius), (left - radius, y), (right + radius, y)
-        for x, y in spots:
-            disc = Point(x - radius, y - radius), Point(x + radius, y + radius)
-            inside = geometry.clip_box(disc, size) == disc
-            if inside and all(geometry.iou(disc, other) == 0 for other in taken):
+        for spot in spots:
+            disc = _around(Point(*spot), radius)
+            free = all(geometry.iou(disc, other) == 0 for other in taken)
+            if free and geometry.clip_box(disc, size) == disc:
                 break
         else:
-            return False
+            return None
         taken.append(disc)
-        places.append((x, y))
-    for letter, (x, y) in zip(LETTERS, places, strict=False):
-        badge(pixels, letter, x, y, height)
-    return True
+        places.append(Point(*spot))
+    return tuple(places)
+
+
+def _around(middle: Point, radius: int) -> Corners:
+    x, y = middle
+    return Point(x - radius, y - radius), Point(x + radius, y + radius)

@@ -31,9 +31,8 @@ LENGTHS = "width", "height"  # by axis
 WIDER = "wide", "tall"
 TIMES = 1.1, 6.0  # the least and the largest ratio that is asked for as a number
 ROUNDED = 0.02  # of a ratio; by how much whole px may change it
-STEADY = (
-    16  # times what an edge may be off: the least length for a ratio, so that it is good to 5 %
-)
+PART = 0.4  # of a box: with more of it inside another box it may be a part of that
+STEADY = 16  # times `View.exact`: the least length in a ratio, which is then good to 5 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,28 @@ def _distance(a: Thing, b: Thing) -> float:
     return math.hypot(*(_middle(a, axis) - _middle(b, axis) for axis in (0, 1)))
 
 
+def _parted(things: Sequence[Thing]) -> bool:
+    """Whether no thing is a part of another, so that it makes sense to ask how they lie."""
+    return all(
+        _shared(a, b) <= PART * min(_area(a), _area(b))
+        for n, a in enumerate(things)
+        for b in things[:n]
+    )
+
+
+def _area(thing: Thing) -> float:
+    return _length(thing, 0) * _length(thing, 1)
+
+
+def _shared(a: Thing, b: Thing) -> float:
+    """px² that two boxes share."""
+    across, down = (
+        min(a.ends[axis][1], b.ends[axis][1]) - max(a.ends[axis][0], b.ends[axis][0])
+        for axis in (0, 1)
+    )
+    return max(0.0, across) * max(0.0, down)
+
+
 def _options(things: Sequence[Thing], right: Thing) -> tuple[tuple[str, ...], str]:
     """Names in the order given, which is random, so that drawn letters are the options' letters."""
     return tuple(thing.name for thing in things), LETTERS[things.index(right)]
@@ -134,7 +155,7 @@ def side(rng: Random, view: View) -> Asked | None:
 
 def furthest(rng: Random, view: View) -> Asked | None:
     """Which thing is furthest to one side of the picture, by its middle and by its edge."""
-    if any(thing.sided for thing in view.things):
+    if any(thing.sided for thing in view.things) or not _parted(view.things):
         return None
     where = rng.choice([*SIDES])
     axis, sign = SIDES[where]
@@ -154,6 +175,8 @@ def furthest(rng: Random, view: View) -> Asked | None:
 
 def nearest(rng: Random, view: View) -> Asked | None:
     """Which thing is nearest to, or farthest from, the last one: by middles and by gaps."""
+    if not _parted(view.things):
+        return None
     *others, last = view.things
     sign, most = rng.choice(((1, "nearest to"), (-1, "farthest from")))
     best, second = sorted(others, key=lambda t: sign * _distance(t, last))[:2]
@@ -168,6 +191,7 @@ def nearest(rng: Random, view: View) -> Asked | None:
         "most": most,
         "last": last.called,
         "named": listed([thing.called for thing in others], "or"),
+        "all": listed([thing.called for thing in others]),
         "best": best.called,
         "long": "shortest" if sign > 0 else "longest",
     }
@@ -195,6 +219,7 @@ def size(rng: Random, view: View) -> Asked | None:
         "most": most,
         "length": LENGTHS[axis],
         "named": listed([thing.called for thing in view.things], "or"),
+        "all": listed([thing.called for thing in view.things]),
         "best": best.called,
         "lengths": listed([str(length) for length in lengths]),
     }
@@ -248,7 +273,7 @@ def apart(rng: Random, view: View) -> Asked | None:
     *others, last = view.things
     near, far = sorted(others, key=lambda t: _distance(t, last))
     short, long = (math.dist(last.centre, thing.centre) for thing in (near, far))
-    if _distance(near, last) < STEADY * max(view.exact):
+    if not _parted(view.things) or _distance(near, last) < STEADY * max(view.exact):
         return None
     true = _distance(far, last) / _distance(near, last)
     if not TIMES[0] <= true <= TIMES[1] or abs(long / short / true - 1) > ROUNDED:
@@ -273,23 +298,33 @@ def number(rng: Random, view: View) -> Asked | None:
     *others, last = view.things
     if any(thing.sided for thing in view.things):
         return None
-    where = rng.choice([*SIDES])
-    axis, sign = SIDES[where]
-    opposite = next(s for s, found in SIDES.items() if found == (axis, -sign))
-    there = [t for t in others if _beyond(t, last, where) >= view.exact[axis]]
-    elsewhere = [t for t in others if _beyond(t, last, opposite) >= view.exact[axis]]
-    if len(there) + len(elsewhere) < len(others):
+    counts: dict[int, list[str]] = {}
+    for where in SIDES:
+        if (found := _on(view, others, last, where)) is not None:
+            counts.setdefault(found, []).append(where)
+    if not counts:
         return None
+    count = rng.choice(sorted(counts))  # first, so that none is much more frequent
+    where = rng.choice(counts[count])
     facts = {
         "where": WHERE[where],
         "last": last.called,
         "named": listed([thing.called for thing in others]),
-        "count": len(there),
-        "lie": "lies" if len(there) == 1 else "lie",
+        "count": count,
+        "lie": "lies" if count == 1 else "lie",
     }
     gold = view.boxes(rng, (last,)), view.boxes(rng, others)
     ends = say(rng, view.wording, phrases.NUMBER_ENDS, **facts)
-    return Asked(say(rng, view.wording, phrases.NUMBER, **facts), str(len(there)), (), gold, ends)
+    return Asked(say(rng, view.wording, phrases.NUMBER, **facts), str(count), (), gold, ends)
+
+
+def _on(view: View, others: Sequence[Thing], last: Thing, where: str) -> int | None:
+    """How many lie on that side of the last one; None if one lies neither there nor opposite."""
+    axis, sign = SIDES[where]
+    opposite = next(side for side, found in SIDES.items() if found == (axis, -sign))
+    there = sum(_beyond(thing, last, where) >= view.exact[axis] for thing in others)
+    elsewhere = sum(_beyond(thing, last, opposite) >= view.exact[axis] for thing in others)
+    return there if there + elsewhere == len(others) else None
 
 
 # Each family: how many things it takes at least and at most.

@@ -41,7 +41,7 @@ FURTHEST_ENDS = (
 NEAREST = (
     "Which of these is {most} {last}: {named}?",
     "Compare the distances, middle to middle. Which is {most} {last}: {named}?",
-    "Of {named}, which one is {most} {last} in the picture?",
+    "Of {all}, which one is {most} {last} in the picture?",
     "In the picture, what is {most} {last}: {named}?",
     "Measure in the plane of the photograph: which is {most} {last}, {named}?",
 )
@@ -53,9 +53,9 @@ NEAREST_ENDS = (
 SIZE = (
     "Which of these is {most} in the picture: {named}?",
     "Compare each {length} as it is seen. Which is {most}: {named}?",
-    "Of {named}, which one is {most} as shown here?",
+    "Of {all}, which one is {most} as shown here?",
     "Going by its {length} in the photograph, which is {most}: {named}?",
-    "Which takes up the {most} part of the picture, by {length}: {named}?",
+    "Look at the {length} of {all}. Which one is {most}?",
 )
 SIZE_ENDS = (
     "Each {length} is about {lengths} px, in that order: {best} is {most}.",
