@@ -199,15 +199,16 @@ def _name(region: Region, crop: Crop, n: int) -> str:
 
 def _twins(region: Region, asked: Sequence[int]) -> list[int]:
     """What lies on the other side: an eye is the left one only where both are in view."""
-    swapped = [region.names[n].format(left="{right}", right="{left}") for n in asked]
-    return [region.names.index(name) for name in swapped if name in region.names]
+    sided = [region.names[n] for n in asked if "{" in region.names[n]]
+    return [region.names.index(name.format(left="{right}", right="{left}")) for name in sided]
 
 
 def _rest(region: Region, crop: Crop, asked: Sequence[int]) -> list[Box]:
     """The other objects that are in view as a whole."""
     rest = []
     for n, box in enumerate(region.boxes):
-        if n in asked or not _holds(crop.window, box):
+        needed = [region.boxes[twin] for twin in _twins(region, [n])]
+        if n in asked or not all(_holds(crop.window, other) for other in (box, *needed)):
             continue
         around = crop.box(box)
         if geometry.area(around):  # else it is too small to be seen
