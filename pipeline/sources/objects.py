@@ -20,18 +20,27 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
+import cv2
+
 from pipeline import geometry
 from pipeline.geometry import Corners
 from pipeline.images import Pixels, read, size_of
 from pipeline.sources.crops import Crop, badge, fitted, some_tone, wheel_file
 from pipeline.sources.objects_asked import FAMILIES, Thing, View
 from pipeline.tasks import Wording
-from pipeline.tasks.phrasing import LETTERS
+from pipeline.tasks.phrasing import LETTERS, say
 from pipeline.tasks.posed import posed
 from pipeline.types import SPLITS, Box, Line, Op, Point, Problem, Size
 
+LEADS = (
+    "Each letter names what its line leads to. ",
+    "A line leads from each letter to what it names. ",
+    "Letters are tied by lines to what they stand for. ",
+)
 ATTEMPTS = 4000
+YELLOW = (255, 225, 0)
 PATIENCE = 40  # attempts after which another photograph and another question are tried
+FLAT = 3.0  # the largest ratio of a window's sides
 LEAST = 6  # px; the smallest side of a box that is asked about, as shown
 
 
@@ -148,8 +157,9 @@ class Objects:
         if said is None or letters is None:
             return None
         pixels = crop.cut(pixels_of(region.photograph))
-        for letter, (x, y) in zip(LETTERS, letters, strict=False):
-            badge(pixels, letter, x, y, _tall(crop.size))
+        if letters:
+            said = said._replace(question=say(rng, self.wording, LEADS) + said.question)
+            _write(pixels, things, letters)
         facts = {
             "photograph": region.photograph.name,
             "asked": [family, *asked],
@@ -174,9 +184,14 @@ class Objects:
             Point(grown(left, low_x), grown(top, low_y)),
             Point(grown(right, high_x), grown(bottom, high_y)),
         )
+        across, down = window[1].x - window[0].x, window[1].y - window[0].y
+        if max(across, down) > FLAT * min(across, down):
+            return None
         size = fitted(window, Size(self.width, self.height), self.unit)
-        across, down = (allowed and rng.random() < 0.5 for allowed in region.photograph.mirrored)
-        return Crop(window, size, (across, down), some_tone(rng)) if size else None
+        sideways, upside = (
+            allowed and rng.random() < 0.5 for allowed in region.photograph.mirrored
+        )
+        return Crop(window, size, (sideways, upside), some_tone(rng)) if size else None
 
     def _thing(self, region: Region, crop: Crop, n: int, place: int) -> Thing:
         noun = region.photograph.noun
@@ -246,6 +261,15 @@ def _letters(size: Size, things: Sequence[Thing]) -> tuple[Point, ...] | None:
         taken.append(disc)
         places.append(Point(*spot))
     return tuple(places)
+
+
+def _write(pixels: Pixels, things: Sequence[Thing], places: Sequence[Point]) -> None:
+    """Draws the letters, in place, each with a line to the middle of its thing: near others alone
+    it could be mistaken for one of theirs."""
+    for thing, place in zip(things, places, strict=True):
+        cv2.line(pixels, place, thing.centre, YELLOW, 1, cv2.LINE_AA)
+    for letter, (x, y) in zip(LETTERS, places, strict=False):
+        badge(pixels, letter, x, y, _tall(size_of(pixels)))
 
 
 def _around(middle: Point, radius: int) -> Corners:

@@ -39,7 +39,7 @@ STEADY = 16  # times `View.exact`: the least length in a ratio, which is then go
 class Thing:
     """An annotated object as shown."""
 
-    name: str  # "spoon", or "galaxy A" where letters are drawn
+    name: str  # "spoon", or "stroke A" where letters are drawn
     called: str  # in a sentence: "the spoon"
     sided: bool  # its name gives a side away
     box: Box

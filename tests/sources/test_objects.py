@@ -443,7 +443,7 @@ def test_gold_boxes_what_is_named_and_draws_lines_only_where_lengths_are_compare
         assert len(state.live) == len(ops)
 
 
-def test_letters_cover_none_of_what_they_name() -> None:
+def test_letters_lie_beside_what_they_name_and_lead_to_its_middle() -> None:
     seen = 0
     for n in range(60):
         problem = Objects(difficulty=n % 5 / 4).sample(Random(f"letters/{n}"), SPLITS[n % 5])
@@ -460,8 +460,9 @@ def test_letters_cover_none_of_what_they_name() -> None:
         changed = (images.decode(problem.images[0]) != bare).any(axis=2)
         for n in facts["asked"][1:]:
             (x1, y1), (x2, y2) = crop.box(region.boxes[n])
-            assert not changed[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].any()
-            assert changed[max(0, y1 - 25) : y2 + 25, max(0, x1 - 25) : x2 + 25].any()
+            x, y = (x1 + x2) // 2, (y1 + y2) // 2
+            assert changed[y - 1 : y + 2, x - 1 : x + 2].any()
+            assert changed[y1:y2, x1:x2].sum() <= 3 * max(x2 - x1, y2 - y1)  # by a thin line
         seen += 1
     assert seen >= 15
 
