@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from assets import models
 from assets.inputs import Inputs, put, with_rejects
-from pipeline import curate, problems, rows, skills, teachers
+from pipeline import curate, problems, rows, shape, skills, teachers
+from pipeline.decisions import ACCEPTED, REJECTED
 from pipeline.rollout import rollout
 from pipeline.rows import Row
 from pipeline.store import Writer
@@ -75,6 +76,7 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "export": {"train": rows.joined(GRADED, PROBLEM, WIRE)},
     "rl_export": {"train": rows.joined(PASSED, PROBLEM, WIRE)},
 }
+WEIGHT = pa.schema([("weight", pa.float64())])  # of an export, if its version weighs its rows
 
 
 def workers() -> int:
@@ -140,7 +142,7 @@ def _sample(
 
 
 def sift(split: str, trajectories: str) -> Body:
-    """The trajectories of a stage through the filters of its set."""
+    """The trajectories of a stage through the filters of its set, and into its shape."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
         def judged(*last: curate.Filter) -> Iterator[tuple[curate.Graded, Verdict]]:
@@ -148,18 +150,35 @@ def sift(split: str, trajectories: str) -> Body:
             graded = _graded(version, asked, inputs.trajectories(trajectories))
             return curate.sift(graded, [*filters(version, split), *last])
 
-        limit = getattr(version.filters, split).limit
-        for row, verdict in judged(*([curate.among(judged(), limit)] if limit else [])):
+        wanted = getattr(version.filters, split).shape
+        by_hand = {name: "" for name in version.decisions if f"-{split}-" in name}
+        for row, verdict in judged(*([shape.shaped(judged(), wanted)] if wanted else [])):
             put(writer, split, _graded_row(row), verdict)
+            if row.trajectory.id in by_hand:
+                by_hand[row.trajectory.id] = verdict.reason or "kept"
+        if by_hand:
+            writer.facts["by_hand"] = _honoured(by_hand)
 
     return body
 
 
+def _honoured(by_hand: dict[str, str]) -> dict[str, list[str]]:
+    """Ids by what became of a decision; one about other texts, or about nothing, is told, too."""
+    found: dict[str, list[str]] = {ACCEPTED: [], REJECTED: [], "not_applied": [], "no_such": []}
+    for name, reason in by_hand.items():
+        applied = reason if reason in (ACCEPTED, REJECTED) else "not_applied"
+        found[applied if reason else "no_such"].append(name)
+    return found
+
+
 def filters(version: Version, split: str) -> list[curate.Filter]:
-    """What the trajectories of a split pass through into its set, short of a limit of its size."""
+    """What the trajectories of a split pass through into its set, short of its shape."""
+    asked, by_hand = getattr(version.filters, split), version.decisions
     if split == "cold":
-        return curate.cold_filters(version.filters.cold.min_turns)
-    return curate.reflective_filters(version.filters.reflective.rule)
+        chosen = curate.cold_filters(asked.min_turns, by_hand)
+    else:
+        chosen = curate.reflective_filters(asked.rule, by_hand)
+    return [*chosen, curate.drawn_well(asked.least_draw)] if asked.least_draw else chosen
 
 
 def choose_rl_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
@@ -176,15 +195,32 @@ def export(split: str, made: str) -> Body:
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
         turns = dict(version.limits.task_turns)
         asked = inputs.rows("problems", split)
+        weigh = _weights(version, split, made, inputs)
         for problem, row in _beside(asked, inputs.rows(made, split)):
             wire = {
                 "family": version.family,
                 "max_turns": turns.get(problem["task"], version.limits.max_turns),
                 "max_images": version.limits.max_images,
             }
-            put(writer, "train", {**problem, **row, **wire}, KEPT)
+            weight = {"weight": weigh(rows.problem({**problem, "images": None}))} if weigh else {}
+            put(writer, "train", {**problem, **row, **wire, **weight}, KEPT)
 
     return body
+
+
+def weighs(version: Version, split: str) -> tuple[str, ...]:
+    """The facets whose values are to weigh the same in the export of a split's set."""
+    return getattr(getattr(version.filters, split, None), "weigh", ())
+
+
+def _weights(
+    version: Version, split: str, made: str, inputs: Inputs
+) -> Callable[[Problem], float] | None:
+    if not (names := weighs(version, split)):
+        return None
+    asked = inputs.rows("problems", split, rows.FACTS.names)
+    chosen = _beside(asked, inputs.rows(made, split, ["problem_id"]))
+    return shape.weights((rows.problem(problem) for problem, _ in chosen), names)
 
 
 def _beside(asked: Iterator[Row], chosen: Iterator[Row]) -> Iterator[tuple[Row, Row]]:

@@ -58,7 +58,7 @@ def build(asset: str, version: Version, store: Store, launch: Launch = process) 
     inputs = _inputs(asset, version, store, launch)
     tables = {
         name: hugging_face(schema) if "images" in schema.names else schema
-        for name, schema in schemas(asset).items()
+        for name, schema in schemas(asset, version).items()
     }
     with Writer(store, asset, address(asset, version), tables) as writer:
         writer.facts = {

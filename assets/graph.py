@@ -8,14 +8,14 @@ made before.
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from assets import bodies, models
-from assets.bodies import TABLES, Body
+from assets.bodies import TABLES, WEIGHT, Body
 from pipeline.canvas import RENDERER
 from pipeline.protocol import PROTOCOL
-from pipeline.rows import SCHEMA_VERSION
+from pipeline.rows import SCHEMA_VERSION, joined
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
 from pipeline.teachers.oracle import ORACLE
@@ -83,7 +83,9 @@ def _scored(version: Version) -> dict[str, Any]:
 
 def _filtered(split: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
-        return {**_scored(version), "filter": getattr(version.filters, split).model_dump()}
+        said = {name: d for name, d in version.decisions.items() if f"-{split}-" in name}
+        by_hand = {"by_hand": {name: asdict(said[name]) for name in sorted(said)}} if said else {}
+        return {**_scored(version), "filter": getattr(version.filters, split).recipe(), **by_hand}
 
     return decided_by
 
@@ -106,14 +108,15 @@ def evaluated(version: Version) -> Any:
     return {**_drawn(version), **made}
 
 
-def _wire(version: Version) -> Any:
-    return {"family": version.family, "rollout": version.rollout.model_dump()}
-
-
 def _export(split: str, made: str, tables: str = "export") -> Node:
     about = f"The native parquet of `{made}`: pictures embedded, ops as data. Train on this."
+
+    def decided_by(version: Version) -> Any:
+        weigh = {"weigh": names} if (names := bodies.weighs(version, split)) else {}
+        return {"family": version.family, "rollout": version.rollout.model_dump(), **weigh}
+
     body = bodies.export(split, made)
-    return Node(about, "exports", tables, body, ("problems", made), _wire, split=split)
+    return Node(about, "exports", tables, body, ("problems", made), decided_by, split=split)
 
 
 def _model(seat: str) -> Node:
@@ -230,5 +233,9 @@ def code_version(asset: str) -> str:
     return f"{code}-{SCHEMA_VERSION}-{PROTOCOL}-{RENDERER}-{ORACLE}"
 
 
-def schemas(asset: str) -> dict[str, Any]:
-    return TABLES[NODES[asset].tables]
+def schemas(asset: str, version: Version) -> dict[str, Any]:
+    """The tables of an asset; an export of weighed rows has a column more."""
+    node = NODES[asset]
+    if node.group == "exports" and bodies.weighs(version, node.split):
+        return {name: joined(schema, WEIGHT) for name, schema in TABLES[node.tables].items()}
+    return TABLES[node.tables]

@@ -52,7 +52,8 @@ class Inputs:
 def put(writer: Writer, table: str, row: Row, verdict: Verdict) -> None:
     """A row into its table, or into the rejects with its reason; counted either way."""
     counts = writer.facts["yield"]
-    counts[verdict.reason or "kept"] = counts.get(verdict.reason or "kept", 0) + 1
+    outcome = "kept" if verdict.keep else verdict.reason
+    counts[outcome] = counts.get(outcome, 0) + 1
     if verdict.keep:
         writer.append(table, row)
     else:

@@ -1,18 +1,16 @@
 """Curation: finished trajectories are graded and filtered into the sets.
 
 A filter is a function of a graded row that answers with a `Verdict`; `sift` asks them in order and
-the first that drops a row gives the reason. Every row that goes in comes out, kept or dropped.
+the first that gives a reason decides. Every row that goes in comes out, kept or dropped.
 """
 
-import hashlib
-import heapq
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from math import ceil, floor
 
 from pipeline import geometry, reward
+from pipeline.decisions import ACCEPTED, NOBODY, REJECTED, Decision, fingerprint
 from pipeline.reflection import Reflection, Tolerance, reflect
 from pipeline.reward import Rules
 from pipeline.rollout import retrace
@@ -79,36 +77,48 @@ def along(
 
 
 def sift(rows: Iterable[Graded], filters: Sequence[Filter]) -> Iterator[tuple[Graded, Verdict]]:
-    """Every row with its verdict: the first filter that drops it gives the reason."""
+    """Every row with its verdict: that of the first filter that gives a reason, else it is kept."""
     for row in rows:
         verdicts = (judge(row) for judge in filters)
-        yield row, next((verdict for verdict in verdicts if not verdict.keep), KEPT)
+        yield row, next((verdict for verdict in verdicts if verdict.reason), KEPT)
 
 
-def cold_filters(min_turns: int) -> list[Filter]:
+def cold_filters(min_turns: int, by_hand: Mapping[str, Decision] = NOBODY) -> list[Filter]:
     """METHOD's cold set: solved, well-formed, long enough, on the grid, and no exact copies."""
-    return [answered, is_solved, well_formed, long_enough(min_turns), on_grid, unique()]
+    own = [is_solved, well_formed, long_enough(min_turns), on_grid]
+    return [answered, decided(by_hand), *own, unique()]
 
 
-def reflective_filters(rule: str) -> list[Filter]:
+def reflective_filters(rule: str, by_hand: Mapping[str, Decision] = NOBODY) -> list[Filter]:
     """φ: solved, well-formed and reflective by the rule that the version names, if it names one."""
     reflects = [] if rule == "none" else [reflective(rule)]
-    return [answered, is_solved, well_formed, *reflects, unique()]
+    return [answered, decided(by_hand), is_solved, well_formed, *reflects, unique()]
 
 
-def among(rows: Iterable[tuple[Graded, Verdict]], limit: int) -> Filter:
-    """Keeps ``limit`` of the rows that were kept, drawn by a hash of their ids: a smaller set alike."""
-    ids = (row.trajectory.id for row, verdict in rows if verdict.keep)
-    drawn = {*heapq.nsmallest(limit, ids, key=_lot)}
+def decided(by_hand: Mapping[str, Decision]) -> Filter:
+    """What a person said of a trajectory goes before all that any other filter says of it.
+
+    A decision about other texts than those that the trajectory has now says nothing.
+    """
 
     def judge(row: Graded) -> Verdict:
-        return KEPT if row.trajectory.id in drawn else Verdict(False, "over_limit", str(limit))
+        decision = by_hand.get(row.trajectory.id)
+        if decision is None or not decision.is_about(row.trajectory):
+            return KEPT
+        return Verdict(decision.keep, ACCEPTED if decision.keep else REJECTED, decision.note)
 
     return judge
 
 
-def _lot(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+def drawn_well(least: float) -> Filter:
+    """S_draw is at least so much, where the scene's truth is known."""
+
+    def judge(row: Graded) -> Verdict:
+        if row.score.draw is None or row.score.draw >= least:
+            return KEPT
+        return Verdict(False, "poor_drawing", f"S_draw {row.score.draw:.3f}")
+
+    return judge
 
 
 def answered(row: Graded) -> Verdict:
@@ -157,15 +167,14 @@ def unique() -> Filter:
 
     Samples of a problem are neighbours, so that only one problem's texts are remembered.
     """
-    problem, seen = "", set[bytes]()
+    problem, seen = "", set[str]()
 
     def judge(row: Graded) -> Verdict:
         nonlocal problem
         if row.trajectory.problem_id != problem:
             problem = row.trajectory.problem_id
             seen.clear()
-        texts = json.dumps([turn.text for turn in row.trajectory.turns])
-        digest = hashlib.blake2b(texts.encode(), digest_size=16).digest()
+        digest = fingerprint(row.trajectory)
         if digest in seen:
             return Verdict(False, "duplicate")
         seen.add(digest)

@@ -11,7 +11,7 @@ nothing takes its place.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -19,10 +19,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline import decisions
+from pipeline.decisions import NOBODY, Decision, DecisionError
 from pipeline.protocol import FAMILIES, Family
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
 from pipeline.rollout import Limits
+from pipeline.shape import Shape
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
 from pipeline.teachers.oracle import Rates
@@ -43,6 +46,7 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 Rate = Annotated[Real, Field(gt=0, le=1)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[Whole, Field(ge=0, le=100_000_000)]
+Facet = Literal["task", "answer", "difficulty"]
 
 
 class VersionError(ValueError):
@@ -325,12 +329,31 @@ class Rollout(_Section):
         return _among(value, "task", [*TASKS, *SOURCES])
 
 
-class ColdFilter(_Section):
+class _SetFilter(_Section):
+    """What any set may ask of the trajectories that pass, and how they are to weigh in training."""
+
+    least_draw: Share = 0.0  # S_draw, where the scene's truth is known
+    per_problem: Count = 0  # trajectories of one problem; 0: all
+    balance: dict[Facet, Annotated[Real, Field(ge=1, le=1000)]] = {}  # × the median of its values
+    weigh: tuple[Facet, ...] = ()  # facets whose values are drawn equally often in training
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.per_problem, tuple(self.balance.items()), getattr(self, "limit", 0))
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides the set. What is not asked for is left out: then it decides nothing."""
+        later = set(_SetFilter.model_fields)
+        asked = self.model_dump(include=later - {"weigh"}, exclude_defaults=True)
+        return {**self.model_dump(exclude=later), **asked}
+
+
+class ColdFilter(_SetFilter):
     min_turns: Annotated[Whole, Field(ge=1, le=100)] = 3  # the answer included
     limit: Count = 0  # trajectories of those that pass, drawn by chance; 0: all
 
 
-class ReflectiveFilter(_Section):
+class ReflectiveFilter(_SetFilter):
     """Which rule decides; there is no default: a version says it. With ``none`` none does."""
 
     rule: Literal["paper", "strict", "strict+helped", "none"]
@@ -383,6 +406,7 @@ class Version(_Section):
     evaluation: Evaluation = Evaluation()
     score: Scoring = Scoring()
     filters: Filters
+    decisions: dict[str, Decision] = {}  # by hand, by trajectory id: from the file beside
 
     @field_validator("family")
     @classmethod
@@ -532,13 +556,21 @@ def load(name: str) -> Version:
         there = f"there are {', '.join(names())}" if names() else "there are none"
         raise VersionError(f"no version {name!r}: {there} in {folder()}")
     try:
-        return parse(name, path.read_text(encoding="utf-8"))
+        by_hand = decisions.read(decisions_of(name))
+        return parse(name, path.read_text(encoding="utf-8"), by_hand)
     except UnicodeDecodeError as error:
         raise VersionError(f"versions/{name}.yaml: not UTF-8: {error}") from None
+    except DecisionError as error:
+        raise VersionError(f"versions/{error}") from None
 
 
-def parse(name: str, text: str) -> Version:
-    """A version from the text of its file."""
+def decisions_of(name: str) -> Path:
+    """Where a version's decisions by hand lie, if there are any."""
+    return folder() / f"{name}.decisions.jsonl"
+
+
+def parse(name: str, text: str, by_hand: Mapping[str, Decision] = NOBODY) -> Version:
+    """A version from the text of its file, and what a person decided on its trajectories."""
     where = f"versions/{name}.yaml"
     try:
         content = yaml.load(text, Loader=_OneOfEach)  # noqa: S506  a SafeLoader
@@ -548,8 +580,11 @@ def parse(name: str, text: str) -> Version:
         raise VersionError(f"{where}: a mapping is needed, this is {_yaml_name(content)}")
     if "name" in content:
         raise VersionError(f"{where}: name: leave it out, the file's name is the version's")
+    if "decisions" in content:
+        beside = decisions_of(name).name
+        raise VersionError(f"{where}: decisions: leave it out, they lie beside, in {beside}")
     try:
-        return Version.model_validate({"name": name, **content})
+        return Version.model_validate({"name": name, **content, "decisions": dict(by_hand)})
     except ValidationError as error:
         lines = [f"{where}: {_field(e['loc'])}: {_said(e)}" for e in error.errors()]
         raise VersionError("\n".join(lines)) from None

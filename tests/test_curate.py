@@ -1,6 +1,5 @@
 """The filters, each with a row that it drops and one that it keeps, and that nothing is lost."""
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -95,19 +94,6 @@ def test_every_row_comes_out_once() -> None:
     assert all(verdict.keep == (verdict.reason == "") for _, verdict in out)
 
 
-def test_a_smaller_set_is_drawn_from_what_passes_and_counts_the_rest() -> None:
-    problems = [plain_problem(id=f"p{n:03}") for n in range(40)]
-    rows = [row for p in problems for row in graded((LOOK, DONE), ("Hm.",), problem=p)]
-    few = [curate.answered, curate.among(curate.sift(rows, [curate.answered]), 10)]
-    assert Counter(reasons(rows, few)) == {"": 10, "over_limit": 30, "malformed": 40}
-    kept = [row.problem.id for row, verdict in curate.sift(rows, few) if verdict.keep]
-    assert kept[-1] > "p020"  # from the whole set, not its beginning
-    more = [curate.answered, curate.among(curate.sift(rows, [curate.answered]), 20)]
-    assert {*kept} < {row.problem.id for row, verdict in curate.sift(rows, more) if verdict.keep}
-    all_of_them = curate.among(curate.sift(rows, [curate.answered]), 100)
-    assert reasons(rows, [curate.answered, all_of_them]).count("") == 40
-
-
 GRID = Grid(left=2, top=2, cell=40, columns=5, rows=5)  # centres at 22, 62, 102, 142, 182
 
 
@@ -182,3 +168,11 @@ def test_problems_without_trajectories_are_passed_over() -> None:
     done = [graded((LOOK, DONE), problem=p)[0].trajectory for p in (problems[0], problems[2])]
     pairs = [(p.id, t.problem_id) for p, t in curate.along(problems, done)]
     assert pairs == [("p1", "p1"), ("p3", "p3")]
+
+
+def test_a_poor_drawing_is_dropped_where_the_truth_is_known() -> None:
+    rows = graded((LOOK, DONE), (Step("There.", (box(150, 150, 190, 190),)), DONE))
+    assert [row.score.draw and row.score.draw > 0.3 for row in rows] == [True, 0.0]
+    assert reasons(rows, [curate.drawn_well(0.3)]) == ["", "poor_drawing"]
+    unknown = [replace(row, score=replace(row.score, draw=None)) for row in rows]
+    assert reasons(unknown, [curate.drawn_well(0.3)]) == ["", ""]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipeline import versions
+from pipeline.decisions import Decision
 from pipeline.protocol import FAMILIES
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
@@ -517,6 +518,12 @@ BAD = [
     ("filters/reflective/rule", "loose", ["filters.reflective.rule", "'loose'", "paper", "strict"]),
     ("rollout/on_fault", "ignore", ["rollout.on_fault", "'ignore'", "stop", "tell"]),
     ("rollout/task_turns", {"mase": 4}, ["rollout.task_turns", "mase", "maze"]),
+    ("filters/cold/balance", {"colour": 2}, ["filters.cold.balance", "colour", "task", "answer"]),
+    ("filters/cold/balance", {"task": 0.5}, ["filters.cold.balance.task", "0.5", "1"]),
+    ("filters/cold/weigh", ["size"], ["filters.cold.weigh", "'size'", "difficulty"]),
+    ("filters/reflective/least_draw", 1.5, ["filters.reflective.least_draw", "1.5", "1"]),
+    # what lies beside
+    ("decisions", {}, ["decisions", "leave it out", "trial.decisions.jsonl"]),
     # wrong together
     ("canvas/largest", 476, ["canvas.largest", "476", "qwen2.5-vl", "at most 475 px"]),
     ("problems", {"splits": dict.fromkeys(SPLITS, 1)}, ["problems", "task", "source"]),
@@ -627,6 +634,16 @@ def test_a_file_that_is_not_utf_8_is_refused_by_its_name(folder: Path) -> None:
     (folder / "latin.yaml").write_bytes(GOOD.encode() + "# caf\xe9\n".encode("latin-1"))
     with pytest.raises(VersionError, match=re.escape("versions/latin.yaml")):
         load("latin")
+
+
+def test_decisions_by_hand_are_read_from_the_file_beside(folder: Path) -> None:
+    (folder / "photos.yaml").write_text(GOOD)
+    (beside := folder / "photos.decisions.jsonl").write_text('{"id": "a#0", "keep": false}\n')
+    assert load("photos").decisions == {"a#0": Decision(False)}
+    assert names() == ["photos"]
+    beside.write_text('{"id": "a#0"}\n')
+    with pytest.raises(VersionError, match=r"versions/photos\.decisions\.jsonl, line 1: keep is"):
+        load("photos")
 
 
 # Names -------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Exported parquet → batches of trajectories, shuffled, of like length, the same on every run.
 
-Guarantees: every row that fits is given once an epoch; the order is a pure function of seed, epoch
-and data, so that a resumed run continues it; memory holds a window of row groups, however many rows
-there are; a row that does not fit is named with its length.
+Guarantees: every row that fits is given once an epoch, or as often as its weight says; the order is a
+pure function of seed, epoch and data, so that a resumed run continues it; memory holds a window of
+row groups, however many rows there are; a row that does not fit is named with its length.
 """
 
 import hashlib
@@ -28,15 +28,17 @@ WINDOW = 16  # row groups that are shuffled together; two windows stay in memory
 LIKE = 16  # batches' worth of rows that are sorted by length together
 FACTS = [*rows.FACTS.names, "family", "max_turns"]
 TOLD = [*rows.TRAJECTORY.names, *FACTS]
+WEIGHT = "weight"  # the column of an export whose version weighs its rows
 
 
 class Ref(NamedTuple):
-    """Where a row lies, and how many tokens it has."""
+    """Where a row lies, how many tokens it has, and how often it is to be drawn."""
 
     part: int
     group: int
     row: int
     length: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ class Feed:
         """Every row with its length; pictures are not read."""
         for p, part in enumerate(self._parts):
             for g in range(part.num_row_groups):
-                table = part.read_row_group(g, columns=TOLD)
+                weigh = [WEIGHT] if WEIGHT in part.schema_arrow.names else []
+                table = part.read_row_group(g, columns=[*TOLD, *weigh])
                 for n, row in enumerate(table.to_pylist()):
                     if row["family"] != family:
                         raise WrongData(
@@ -121,13 +124,13 @@ class Feed:
                         )
                     state, max_turns = stated(row)
                     written = tokens.told(state, words, self.family, max_turns, sampled=False)
-                    yield Ref(p, g, n, len(written.ids)), row
+                    yield Ref(p, g, n, len(written.ids), row.get(WEIGHT, 1.0)), row
 
     def epoch(self, number: int, seed: int, batch: int) -> list[list[Ref]]:
         """The batches of an epoch: rows of like length together; the last may be smaller."""
         rng = Random(f"{seed}/epoch/{number}")
         by_group: dict[tuple[int, int], list[Ref]] = {}
-        for ref in self.refs:
+        for ref in _weighed(self.refs, Random(f"{seed}/weights/{number}")):
             by_group.setdefault((ref.part, ref.group), []).append(ref)
         groups = list(by_group.values())
         rng.shuffle(groups)
@@ -154,6 +157,24 @@ class Feed:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
         return self._groups[key]
+
+
+def _weighed(refs: list[Ref], rng: Random) -> list[Ref]:
+    """As many rows as there are, each as often as its weight says, to one more or less.
+
+    Systematic sampling: even steps from a random start along the weights, laid end to end. Where all
+    weigh the same, that is every row once.
+    """
+    if len({ref.weight for ref in refs}) < 2:
+        return refs
+    step = sum(ref.weight for ref in refs) / len(refs)
+    drawn: list[Ref] = []
+    end, start = 0.0, rng.random()
+    for ref in refs:
+        end += ref.weight
+        while len(drawn) < len(refs) and (start + len(drawn)) * step < end:
+            drawn.append(ref)
+    return drawn
 
 
 def _alike(window: list[Ref], batch: int, rng: Random) -> list[list[Ref]]:

@@ -15,6 +15,7 @@ from assets.graph import NODES, address
 from assets.inputs import REJECTS
 from assets.report import line, metadata
 from pipeline import canvas, reward, rollout, rows
+from pipeline.decisions import Decision
 from pipeline.images import read
 from pipeline.reward import Rules
 from pipeline.store import Store
@@ -36,6 +37,47 @@ def test_a_filter_moves_its_set_and_export_and_nothing_before_them() -> None:
         "reflective_set",
         "reflective_export",
     }
+
+
+def test_what_shapes_a_set_moves_it_and_weights_move_its_export_alone() -> None:
+    cold = "filters: {cold: {min_turns: 2"
+    for asked in ("per_problem: 1", "balance: {task: 1.5}", "least_draw: 0.2", "limit: 5"):
+        assert moved(TINY.replace(cold, f"{cold}, {asked}")) == {"cold_set", "cold_export"}
+    assert moved(TINY.replace(cold, f"{cold}, weigh: [task]")) == {"cold_export"}
+
+
+def test_a_decision_moves_the_set_that_it_is_about_and_is_recorded(store: Store) -> None:
+    made = build_all(parse("tiny", TINY), store)
+    kept = [row["id"] for row in made["cold_set"].rows("cold", ["id"])]
+    rejects = made["cold_set"].rows("rejects", ["id", "reason"])
+    wrong = [row["id"] for row in rejects if row["reason"] not in [*map(str, Stop)]]
+    said = {kept[0]: Decision(False, "dull"), wrong[0]: Decision(True)}
+    said["maze-cold-999999#0"] = Decision(True)
+    version = parse("tiny", TINY, said)
+    again = build_all(version, store)
+    changed = {name for name in made if made[name].address != again[name].address}
+    assert changed == {"cold_set", "cold_export"}
+    found = again["cold_set"]
+    assert found.manifest.facts["by_hand"] == {
+        "accepted": [wrong[0]], "rejected": [kept[0]],
+        "not_applied": [], "no_such": ["maze-cold-999999#0"],
+    }  # fmt: skip
+    now = {row["id"] for row in found.rows("cold", ["id"])}
+    assert now == {*kept, wrong[0]} - {kept[0]}
+    details = {row["id"]: row["detail"] for row in found.rows("rejects", ["id", "detail"])}
+    assert details[kept[0]] == "dull"
+    assert all(check(found).passed for check in checks_of("cold_set"))
+
+
+def test_weighed_rows_carry_weights_that_are_one_on_the_whole(store: Store) -> None:
+    weighed = TINY.replace("filters: {cold: {", "filters: {cold: {weigh: [task, answer], ")
+    exported = build_all(parse("tiny", weighed), store)["cold_export"]
+    rows_ = list(exported.rows("train", ["task", "answer", "weight"]))
+    counts = Counter((row["task"], row["answer"]) for row in rows_)
+    mean = len(rows_) / len(counts)
+    assert len({row["weight"] for row in rows_}) > 1
+    for row in rows_:
+        assert row["weight"] == pytest.approx(min(5, mean / counts[row["task"], row["answer"]]))
 
 
 def test_a_model_moves_what_it_samples_and_what_is_made_of_that() -> None:

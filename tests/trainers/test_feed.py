@@ -3,6 +3,7 @@
 import json
 import shutil
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.bodies import TABLES
+from assets.bodies import TABLES, WEIGHT
 from pipeline import rows, store, tokens
 from pipeline.protocol import FAMILIES
 from pipeline.store import MANIFEST, Store, Writer
@@ -63,6 +64,27 @@ def test_every_row_is_given_once_an_epoch(
     given = [ref for refs in batches for ref in refs]
     assert len(set(given)) == len(given) == 30
     assert len(set(ids(feed, given))) == 30
+
+
+def test_a_row_is_given_as_often_as_it_weighs_to_one_more_or_less(
+    tmp_path: Path, one: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [problem_of(Modality.IMAGE, PIXELS, n) for n in range(10)]
+    weigh = [0.25, 2.5, 0.25, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    table = {"train": rows.joined(TABLES["export"]["train"], WEIGHT)}
+    with Writer(Store.at(tmp_path), "cold_export", "weighed", table) as writer:
+        for problem, weight in zip(problems, weigh, strict=True):
+            row = {**rows.problem_row(problem), **rows.trajectory_row(solved(problem, PIXELS))}
+            wire = {"family": "qwen2.5-vl", "max_turns": TURNS, "max_images": 42}
+            writer.append("train", {**row, **wire, "weight": weight})
+    feed = fed(one, str(tmp_path / "cold_export" / "weighed"))
+    total: Counter[int] = Counter()
+    for epoch in range(200):
+        given = Counter(ref.row for refs in feed.epoch(epoch, 1, 4) for ref in refs)
+        assert given.total() == 10
+        assert all(abs(given[n] - weight) < 1 for n, weight in enumerate(weigh))
+        total += given
+    assert [total[n] / 200 for n in range(10)] == pytest.approx(weigh, abs=0.12)
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone(many: str, one: Small) -> None:
