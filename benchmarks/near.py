@@ -1,0 +1,381 @@
+"""How well near-duplicates are told from other problems, and how fast.
+
+    python benchmarks/near.py [--scenes 60]
+
+Pairs are labelled by how they are made. Alike: one problem saved again, scaled, toned, or cut at
+its borders, and questions with something added. Different: other scenes of the task, pictures of
+which one thing was moved, added, removed, recoloured or crossed by a line, other windows of one
+photograph, and questions of which a fact is another. Every second scene calibrates; the tolerances
+are fixed in `pipeline.near`, and the second table of each kind is of the other scenes. Everything is
+seeded: only the times differ between runs.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from itertools import combinations
+from operator import le
+from pathlib import Path
+from random import Random
+from statistics import mean
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from pipeline import near
+from pipeline.images import Pixels, decode, encode, read, resize
+from pipeline.near import Index, Signature, Tolerance
+from pipeline.sources import SOURCES
+from pipeline.tasks import TASKS, Wording
+from pipeline.types import Box, Kind, Modality, Problem, Size
+
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
+SIDES = (112, 168, 224, 336)
+Edit = Callable[[Pixels, Random], Pixels]
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+Distances = tuple[int, int]  # structure and colour, bits
+
+
+# Problems ----------------------------------------------------------------------------------------
+
+
+def made(maker: str, n: int, wording: Wording = "varied") -> Problem:
+    rng = Random(f"near/{maker}/{n}")
+    width, height = rng.choice(SIDES), rng.choice(SIDES)
+    difficulty = round(rng.uniform(0, 0.8), 3)
+    if maker == "windows":
+        return window(rng)
+    if maker == "photos":
+        side = max(width, height, 168)
+        source = SOURCES[maker]()(
+            width=side, height=side, unit=28, difficulty=difficulty, wording=wording
+        )
+        return source.sample(rng, "evaluation")
+    task = TASKS[maker]()(width=width, height=height, difficulty=difficulty, wording=wording)
+    return task.sample(rng)
+
+
+def window(rng: Random) -> Problem:
+    """A part of a photograph, as a problem from anywhere."""
+    pixels = photograph(rng.choice(PHOTOGRAPHS))
+    height, width = pixels.shape[:2]
+    share = rng.uniform(0.4, 0.8)
+    down, across = round(height * share), round(width * share)
+    top, left = rng.randrange(height - down), rng.randrange(width - across)
+    cut = np.ascontiguousarray(pixels[top : top + down, left : left + across])
+    image = encode(resize(cut, Size(280, max(28, round(280 * down / across)))))
+    asked = "What is in the middle of the picture?"
+    return Problem("", "windows", Modality.IMAGE, (image,), asked, (), "1", Kind.NUMBER)
+
+
+def photograph(name: str) -> Pixels:
+    package = find_spec("skimage")
+    assert package is not None and package.submodule_search_locations
+    return read(Path(package.submodule_search_locations[0]) / "data" / name)
+
+
+# Pairs of pictures -------------------------------------------------------------------------------
+
+
+def saved(quality: int) -> Edit:
+    def edit(pixels: Pixels, rng: Random) -> Pixels:
+        _, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return read(data.tobytes())
+
+    return edit
+
+
+def scaled(factor: float) -> Edit:
+    def edit(pixels: Pixels, rng: Random) -> Pixels:
+        height, width = pixels.shape[:2]
+        return resize(pixels, Size(round(width * factor), round(height * factor)))
+
+    return edit
+
+
+def toned(contrast: float, brightness: float) -> Edit:
+    def edit(pixels: Pixels, rng: Random) -> Pixels:
+        levels = (pixels.astype(np.float32) - 128) * contrast + 128 + brightness
+        return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+    return edit
+
+
+def cut(share: float) -> Edit:
+    """Up to a share of the sides, on each of the four."""
+
+    def edit(pixels: Pixels, rng: Random) -> Pixels:
+        height, width = pixels.shape[:2]
+        top, bottom, left, right = (rng.uniform(0, share) for _ in range(4))
+        rows = slice(round(height * top), height - round(height * bottom))
+        return np.ascontiguousarray(
+            pixels[rows, round(width * left) : width - round(width * right)]
+        )
+
+    return edit
+
+
+ALIKE: dict[str, Edit] = {
+    "JPEG 90": saved(90),
+    "JPEG 70": saved(70),
+    "× 0.8": scaled(0.8),
+    "× 0.95": scaled(0.95),
+    "× 1.2": scaled(1.2),
+    "brighter": toned(1.15, 12),
+    "darker": toned(0.85, -12),
+    "cut 2 %": cut(0.02),
+    "cut 4 %": cut(0.04),
+}
+CHANGED = ("moved", "added", "removed", "recoloured", "line")
+
+
+def changed(how: str, pictures: list[Pixels], problem: Problem, rng: Random) -> list[Pixels] | None:
+    """The first picture with one thing changed, or None where there is no such thing."""
+    first = pictures[0].copy()
+    height, width = first.shape[:2]
+    if how == "line":
+        start = (rng.randrange(width), rng.randrange(height))
+        step = max(12, min(height, width) // 8) * (1 if start[0] < width / 2 else -1)
+        cv2.line(first, start, (start[0] + step, start[1]), (40, 40, 40), 2)
+        return [first, *pictures[1:]]
+    scene = problem.scene
+    boxes = [o for o in scene.objects if isinstance(o, Box) and o.k == 1] if scene else []
+    small = [box for box in boxes if box.p[1].x - box.p[0].x < width * 0.5]
+    if not small:
+        return None
+    (left, top), (right, bottom) = rng.choice(small).p
+    there = first[top:bottom, left:right]
+    thing, (down, across) = there.copy(), there.shape[:2]
+    if how == "recoloured":
+        there[:] = thing[:, :, ::-1]
+        seen = np.abs(thing.astype(int) - there).max(initial=0) > 60
+        return [first, *pictures[1:]] if seen else None
+    if how in ("moved", "removed"):
+        border = np.concatenate([first[0], first[-1], first[:, 0], first[:, -1]])
+        there[:] = np.median(border, axis=0)
+    if how in ("moved", "added"):
+        y, x = rng.randrange(height - down + 1), rng.randrange(width - across + 1)
+        if abs(y - top) < down / 2 and abs(x - left) < across / 2:
+            return None  # hardly moved
+        first[y : y + down, x : x + across] = thing
+    return [first, *pictures[1:]]
+
+
+def apart(first: Signature, second: Signature) -> Distances:
+    pairs = list(zip(first.pictures, second.pictures, strict=True))
+    return (
+        max((a[0] ^ b[0]).bit_count() for a, b in pairs),
+        max((a[1] ^ b[1]).bit_count() for a, b in pairs),
+    )
+
+
+def picture_pairs(makers: list[str], numbers: range) -> Iterator[tuple[str, Distances]]:
+    """How far apart the pictures of labelled pairs are."""
+    for maker in makers:
+        others: list[tuple[Signature, Problem]] = []
+        for n in numbers:
+            problem = made(maker, n)
+            pictures = [decode(image) for image in problem.images]
+            here = near.sign(pictures, "")
+            for name, edit in ALIKE.items():
+                rng = Random(f"{name}/{n}")
+                yield name, apart(here, near.sign([edit(p, rng) for p in pictures], ""))
+            for how in CHANGED:
+                other = changed(how, pictures, problem, Random(f"{how}/{n}"))
+                if other is not None:
+                    yield how, apart(here, near.sign(other, ""))
+            for there, other_problem in others[-5:]:
+                if len(there.pictures) == len(here.pictures) and differ(problem, other_problem):
+                    yield "other scene", apart(here, there)
+            others.append((here, problem))
+
+
+def differ(first: Problem, second: Problem) -> bool:
+    """Whether two scenes are plainly different: windows of one photograph share less than 0.7."""
+    if first.scene is None or second.scene is None:
+        return True
+    facts, others = json.loads(first.scene.geometry), json.loads(second.scene.geometry)
+    if "window" not in facts or facts["photograph"] != others["photograph"]:
+        return first.scene.geometry != second.scene.geometry
+    (a, b, c, d), (e, f, g, h) = facts["window"], others["window"]
+    shared = max(0, min(c, g) - max(a, e)) * max(0, min(d, h) - max(b, f))
+    union = (c - a) * (d - b) + (g - e) * (h - f) - shared
+    return shared / union < 0.7 or facts["mirrored"] != others["mirrored"]
+
+
+# Pairs of questions ------------------------------------------------------------------------------
+
+ADDED = ("{}", "{} Answer with one letter.", "Please look at the picture. {}")
+
+
+def question_pairs(makers: list[str], numbers: range) -> Iterator[tuple[str, float]]:
+    """How alike the questions of labelled pairs are. Of two problems of a task in the first wording
+    every difference is one of facts."""
+    for maker in makers:
+        plain = [made(maker, n, "plain") for n in numbers]
+        for problem, n in zip(plain, numbers, strict=True):
+            said = near.words(problem.question)
+            for added in ADDED:
+                shouted = added.format(problem.question.upper().replace(",", " ,"))
+                yield "something added", near.alike(said, near.words(shouted))
+            other = made(maker, n)
+            same = problem.scene and other.scene and problem.scene.geometry == other.scene.geometry
+            if same and other.question != problem.question:
+                yield "other wording", near.alike(said, near.words(other.question))
+        texts = dict.fromkeys(near.words(problem.question) for problem in plain)
+        for first, second in combinations(texts, 2):
+            yield "other facts", near.alike(first, second)
+
+
+# Whole problems ----------------------------------------------------------------------------------
+
+
+def whole(makers: list[str], numbers: range) -> Iterator[tuple[str, str, bool]]:
+    """(mode, kind, whether it was found) of each maker's problems in an index.
+
+    The first half of the numbers is kept; copies of those are to be found, the second half not.
+    """
+    middle = len(numbers) // 2
+    for maker in makers:
+        kept = [made(maker, n) for n in numbers[:middle]]
+        ones = [near.signature(problem) for problem in kept]
+        fresh = [made(maker, n) for n in numbers[middle:]]
+        others = [p for p in fresh if all(differ(p, one) for one in kept)]
+        for mode, question in (("picture and question", True), ("picture alone", False)):
+            index = Index(question=question)
+            for n, one in enumerate(ones):
+                index.add(str(n), one)
+            for problem, one in zip(kept, ones, strict=True):
+                pictures = [decode(image) for image in problem.images]
+                for name in ("JPEG 70", "× 0.8", "brighter", "cut 2 %"):
+                    copies = [ALIKE[name](p, Random(name)) for p in pictures]
+                    found = index.find(near.sign(copies, problem.question)) is not None
+                    yield mode, "a copy, found", found
+                asked = replace(one, question="what is the colour of the largest thing here ?")
+                asked = replace(asked, scene=one.scene ^ 1) if one.scene else asked
+                yield mode, "same picture, other question, found", index.find(asked) is not None
+            for problem in others:
+                one = near.signature(problem)
+                yield mode, "another problem, found", index.find(one) is not None
+                foreign = replace(one, task="", scene=0)
+                found = index.find(foreign) is not None
+                yield mode, "another problem, its geometry unknown, found", found
+
+
+# Speed -------------------------------------------------------------------------------------------
+
+
+def speed(signatures: list[Signature]) -> tuple[float, float, float]:
+    """Seconds to add, seconds to find each once, and flat bytes of a problem."""
+    index = Index()
+    start = time.perf_counter()
+    for n, one in enumerate(signatures):
+        index.add(f"{n:08d}", one)
+    added = time.perf_counter()
+    found = [index.find(one) for one in signatures]
+    assert all(one is not None for one in found)
+    return added - start, time.perf_counter() - added, index.bytes / len(index)
+
+
+def noise(count: int) -> list[Signature]:
+    rng = Random(7)
+    return [
+        Signature(((rng.getrandbits(63) << 1, rng.getrandbits(64)),), f"what is {n % 100}")
+        for n in range(count)
+    ]
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print(flush=True)
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    groups: dict[Key, list[Value]] = {}
+    for name, value in pairs:
+        groups.setdefault(name, []).append(value)
+    return groups
+
+
+def rates(
+    groups: dict[str, list[Value]], same: Callable[[Value], bool], positive: set[str]
+) -> list[str]:
+    """Precision, recall, F1, every kind of pair weighing the same, and then each kind's share."""
+    shares = {name: mean(map(same, values)) for name, values in groups.items()}
+    recall = mean(share for name, share in shares.items() if name in positive)
+    wrong = mean(share for name, share in shares.items() if name not in positive)
+    precision = recall / (recall + wrong) if recall + wrong else 1.0
+    f1 = 2 * precision * recall / (precision + recall) if recall else 0.0
+    return [f"{value:.3f}" for value in (precision, recall, f1, *shares.values())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=60, help="of each task and source")
+    scenes = parser.parse_args().scenes
+    makers = [*TASKS, "photos", "windows"]
+    halves = {"calibration": range(0, scenes, 2), "the other half": range(1, scenes, 2)}
+    used = near.MEASURED
+    for half, numbers in halves.items():
+        pictures = grouped(picture_pairs(makers, numbers))
+        tried = [Tolerance(structure=s, colour=c) for s in range(2, 12) for c in (4, 8, 12, 16)]
+        rows = []
+        for one in tried if half == "calibration" else [used]:
+            within = partial(both_within, one)
+            rows.append([f"{one.structure}, {one.colour}", *rates(pictures, within, {*ALIKE})])
+        print(f"Pictures, {half}: structure and colour, bits")
+        table(["≤", "precision", "recall", "F1", *pictures], rows)
+    for half, numbers in halves.items():
+        questions = grouped(question_pairs([*TASKS, "photos"], numbers))
+        least = [0.5, 0.7, 0.8, 0.9, 0.95, 1.0] if half == "calibration" else [used.question]
+        rows = []
+        for bound in least:
+            enough = partial(le, bound)
+            rows.append([f"{bound}", *rates(questions, enough, {"something added"})])
+        print(f"Questions, {half}: share of the shorter one's shingles")
+        table(["≥", "precision", "recall", "F1", *questions], rows)
+    results = grouped(
+        ((mode, maker in TASKS, kind), found)
+        for maker in makers
+        for mode, kind, found in whole([maker], halves["the other half"])
+    )
+    print("Whole problems, the other half")
+    rows = [
+        [mode, "drawn" if drawn else "photographs", kind, f"{mean(found):.3f}", str(len(found))]
+        for (mode, drawn, kind), found in results.items()
+    ]
+    table(["near by", "of", "what", "share", "n"], rows)
+    print("The index")
+    rows = []
+    for name, ones in (("100,000 random hashes", noise(100_000)), ("drawn scenes", drawn(makers))):
+        adding, finding, size = speed(ones)
+        each = finding / len(ones) * 1e6
+        times = [f"{adding:.1f}", f"{finding:.1f}", f"{each:.0f}"]
+        rows.append([name, str(len(ones)), *times, f"{size:.0f}"])
+    table(["", "n", "add all, s", "find all, s", "find one, µs", "bytes each"], rows)
+
+
+def both_within(tolerance: Tolerance, distances: Distances) -> bool:
+    return distances[0] <= tolerance.structure and distances[1] <= tolerance.colour
+
+
+def drawn(makers: list[str]) -> list[Signature]:
+    """Signatures of drawn scenes, without their geometry: only pictures and questions decide."""
+    easy = [maker for maker in makers if maker in TASKS and maker != "motion"]
+    ones = (near.signature(made(maker, n)) for maker in easy for n in range(200))
+    return [replace(one, task="", scene=0) for one in ones]
+
+
+if __name__ == "__main__":
+    main()
