@@ -15,7 +15,8 @@ Bits are looked up in bands, as in multi-index hashing (Norouzi, Punjani and Fle
 
 Guarantees: `Index.find` misses nothing that is near, and answers with what was added first.
 Does not: see two wordings of one question that share few words, or pictures that were mirrored or
-turned; it takes a picture in which one small thing has moved for the same more often than not.
+turned; it may take a picture in which one small thing has changed for the same. A picture on which
+thousands of questions are asked is compared with all of them.
 `benchmarks/near.py` measures all of this, and the tolerances come from it.
 """
 
@@ -24,7 +25,7 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import combinations, pairwise
 
@@ -43,6 +44,7 @@ TINTED = 8.0  # levels by which the mean colour must leave grey to count
 BANDS, WIDTH = 4, 16  # of structure: bands, and bits of a band
 MASK = (1 << WIDTH) - 1
 WORD = re.compile(r"-?\d+(?:[.,]\d+)*|[^\W\d_]+|[-+<>=≤≥%]")
+ASPECT = 1.25  # by which the aspects of near pictures may differ: cut, or put on the patch grid
 LEAST = 0.5  # of the longer question's shingles: a shorter question is another one
 
 
@@ -69,6 +71,7 @@ class Signature:
 
     pictures: tuple[tuple[int, int], ...]  # structure and colour of each, 64 bits
     question: str  # normalised
+    aspect: float = 1.0  # width by height of the first picture
     task: str = ""  # of a drawn scene, else empty
     scene: int = 0  # 64 bits of the task's name and the scene's geometry
 
@@ -104,7 +107,7 @@ def signature(problem: Problem) -> Signature:
         return signed
     fact = f"{problem.task}/{problem.scene.geometry}".encode()
     scene = int.from_bytes(hashlib.blake2b(fact, digest_size=8).digest())
-    return Signature(signed.pictures, signed.question, problem.task, scene)
+    return replace(signed, task=problem.task, scene=scene)
 
 
 def sign(pictures: Sequence[Pixels], question: str) -> Signature:
@@ -115,7 +118,9 @@ def sign(pictures: Sequence[Pixels], question: str) -> Signature:
     """
     if not pictures:
         raise ValueError("a problem without a picture has no signature")
-    return Signature(tuple(picture_hash(pixels) for pixels in pictures), words(question))
+    height, width = pictures[0].shape[:2]
+    hashes = tuple(picture_hash(pixels) for pixels in pictures)
+    return Signature(hashes, words(question), width / height)
 
 
 def picture_hash(pixels: Pixels) -> tuple[int, int]:
@@ -194,7 +199,7 @@ class _Chains:
 
 
 class Index:
-    """Signatures by id, in about 60 bytes a problem of one picture, beside its id and question.
+    """Signatures by id, in some 65 bytes a problem of one picture, beside its id and question.
 
     A look-up tries, in each of four bands of 16 bits of the first picture's structure, every key
     within a quarter of the tolerance: of bits no more than the tolerance some band has no more than
@@ -211,6 +216,7 @@ class Index:
         self._ids: list[str] = []
         self._first = array("Q")  # where an entry's pictures begin
         self._structure, self._colour = array("Q"), array("Q")  # of pictures
+        self._aspect = array("f")
         self._scene, self._task, self._asked = array("Q"), array("I"), array("I")
         self._tasks: dict[str, int] = {"": 0}
         self._questions: dict[str, int] = {}
@@ -224,17 +230,18 @@ class Index:
     @property
     def bytes(self) -> int:
         """What the flat arrays hold, without 1.3 MB of empty buckets, ids and questions."""
-        chains = [*self._bands, self._scenes]
-        arrays = (self._first, self._structure, self._colour, self._scene, self._task, self._asked)
-        return sum(len(a) * a.itemsize for a in (*arrays, *(chain.before for chain in chains)))
+        flat = [value for value in vars(self).values() if isinstance(value, array)]
+        flat += [chain.before for chain in (*self._bands, self._scenes)]
+        return sum(len(one) * one.itemsize for one in flat)
 
-    def add(self, id: str, signature: Signature) -> None:  # noqa: A002 (as everywhere)
+    def add(self, problem_id: str, signature: Signature) -> None:
         """Keeps a signature; `find` looks at it from now on."""
-        self._ids.append(id)
+        self._ids.append(problem_id)
         self._first.append(len(self._structure))
         for structure, colour in signature.pictures:
             self._structure.append(structure)
             self._colour.append(colour)
+        self._aspect.append(signature.aspect)
         self._scene.append(signature.scene)
         self._task.append(self._tasks.setdefault(signature.task, len(self._tasks)))
         asked = self._questions.setdefault(signature.question, len(self._texts))
@@ -285,7 +292,8 @@ class Index:
         same_task = signature.task != "" and self._task[n] == self._tasks.get(signature.task)
         if same_task and (self.question or self._scene[n] == signature.scene):
             return near if self._scene[n] == signature.scene else None
-        return near if self._within(near) else None
+        stretch = self._aspect[n] / signature.aspect
+        return near if 1 / ASPECT <= stretch <= ASPECT and self._within(near) else None
 
     def _within(self, near: Near) -> bool:
         return (
@@ -312,13 +320,13 @@ def _flips(radius: int) -> tuple[int, ...]:
 # Verdicts ----------------------------------------------------------------------------------------
 
 
-def unless_near(index: Index, id: str, signature: Signature) -> Verdict:  # noqa: A002
+def unless_near(index: Index, problem_id: str, signature: Signature) -> Verdict:
     """Keeps a problem and adds it, unless one that was kept before is near: in order of ids, the
     smallest stays."""
     near = index.find(signature)
     if near is not None:
         return Verdict(False, "near_duplicate", near.detail)
-    index.add(id, signature)
+    index.add(problem_id, signature)
     return KEPT
 
 
