@@ -85,13 +85,16 @@ def workers() -> int:
 
 
 def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
-    for split, problem, verdict in problems.sample(version, workers()):
+    clear = problems.Clear(version)
+    for split, problem, verdict in problems.sample(version, workers(), clear):
         row = (
             {"problem_id": problem.id, "task": problem.task}
             if isinstance(problem, problems.Refused)
             else rows.problem_row(problem)
         )
         put(writer, split, {**row, "split": split}, verdict)
+    if clear.read:
+        writer.facts["clear_of"] = clear.read
 
 
 def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:

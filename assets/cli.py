@@ -24,12 +24,22 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        from pipeline.external import ExternalError
         from pipeline.problems import NotEnough
         from pipeline.skills import GoldError
 
+        refused = (
+            VersionError,
+            StoreError,
+            NoBackend,
+            NotEnough,
+            GoldError,
+            ExternalError,
+            OSError,
+        )
         try:
             command(*args, **kwargs)
-        except (VersionError, StoreError, NoBackend, NotEnough, GoldError, OSError) as error:
+        except refused as error:
             click.echo(f"drawloop: {error}", err=True)
             sys.exit(2)
 

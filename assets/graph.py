@@ -54,7 +54,7 @@ def _mix(version: Version) -> Any:
         "unit": version.wire.unit,
         "canvas": version.canvas.model_dump(),
         "wording": version.wording,
-        "problems": makers.model_dump(),
+        "problems": makers.recipe(),
         "tasks": {name: TASKS[name]().VERSION for name in (*makers.tasks, *makers.unseen.tasks)},
         "sources": {name: SOURCES[name]().VERSION for name in makers.sources},
     }

@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +17,9 @@ from itertools import count, islice
 from multiprocessing import get_context
 from random import Random
 
+from pipeline.external import Unread, asked
 from pipeline.images import PictureError
+from pipeline.near import CLOSE, WIDE, Index, sign, signature, unless_contaminated, unless_near
 from pipeline.reward import LETTERS, number, plain
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
@@ -63,13 +65,20 @@ class Refused:
     verdict: Verdict
 
 
-def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem | Refused, Verdict]]:
+def sample(
+    version: Version, workers: int = 1, clear: "Clear | None" = None
+) -> Iterator[tuple[str, Problem | Refused, Verdict]]:
     """(split, problem, verdict) for all splits: kept ones as many as asked for, and what was dropped.
+
+    Args:
+        clear: what problems are to keep clear of besides; by default of what the version names.
 
     Raises:
         NotEnough: if `TRIES` times as many samples do not give enough different problems.
+        ExternalError: if a set that they are to keep clear of cannot be read.
     """
     claimed: dict[bytes, str] = {}
+    clear = clear or Clear(version)
     with _workers(version, workers) as pool:
         for split in CLAIM_ORDER:
             wanted = version.problems.splits[split]
@@ -78,7 +87,7 @@ def sample(version: Version, workers: int = 1) -> Iterator[tuple[str, Problem | 
             for problem in made:
                 if kept == wanted:
                     break
-                verdict = _claim(claimed, split, problem)
+                verdict = _claim(claimed, clear, split, problem)
                 kept += verdict.keep
                 yield split, problem, verdict
             if kept < wanted:
@@ -198,7 +207,9 @@ def _made(
         yield from ahead.popleft().result()
 
 
-def _claim(claimed: dict[bytes, str], split: str, problem: Problem | Refused) -> Verdict:
+def _claim(
+    claimed: dict[bytes, str], clear: "Clear", split: str, problem: Problem | Refused
+) -> Verdict:
     """Checks a problem and takes its scene for its split, unless another problem had it before."""
     if isinstance(problem, Refused):
         return problem.verdict
@@ -210,8 +221,56 @@ def _claim(claimed: dict[bytes, str], split: str, problem: Problem | Refused) ->
         if (owner := claimed.get(mark)) is not None:
             reason = "duplicate" if owner == split else "in_other_split"
             return Verdict(False, reason, f"its scene is in {owner}")
+    if not (verdict := clear.verdict(split, problem)).keep:
+        return verdict
     claimed.update(dict.fromkeys(prints, split))
     return KEPT
+
+
+class Clear:
+    """What problems of a version are to keep clear of, beyond scenes that are the very same.
+
+    With ``near_duplicates: drop``, of all problems before them that look alike and ask the same
+    (`near.CLOSE`), and of those that are evaluated on by a wider margin (`near.WIDE`). Of external sets,
+    all problems of every split: there only the pictures count, unless the set says otherwise.
+
+    Raises:
+        ExternalError: if a set cannot be read.
+    """
+
+    def __init__(self, version: Version) -> None:
+        self._all = Index(CLOSE) if version.problems.near_duplicates == "drop" else None
+        self._evaluated = Index(WIDE)
+        self._external: list[Index] = []
+        self.read: dict[
+            str, dict[str, int]
+        ] = {}  # rows of each external set, by what became of them
+        for external in version.problems.clear_of:
+            index, counts = Index(WIDE, question=external.same_question), Counter[str]()
+            for row in asked(external.found, external.columns):
+                if isinstance(row, Unread):
+                    counts[row.verdict.reason] += 1
+                else:
+                    counts["read"] += 1
+                    index.add(f"{external.path}: {row.id}", sign(row.pictures, row.question))
+            self._external.append(index)
+            self.read[external.path] = dict(sorted(counts.items()))
+
+    def verdict(self, split: str, problem: Problem) -> Verdict:
+        """Whether a problem is far enough from all of them; one that is counts from now on."""
+        if self._all is None and not self._external:
+            return KEPT
+        signed = signature(problem)
+        judged = [unless_contaminated(index, signed) for index in self._external]
+        if self._all is not None:
+            if split not in EVALUATED:
+                judged.append(unless_contaminated(self._evaluated, signed))
+            if all(verdict.keep for verdict in judged):
+                judged.append(unless_near(self._all, problem.id, signed))
+        dropped = next((verdict for verdict in judged if not verdict.keep), None)
+        if dropped is None and split in EVALUATED:
+            self._evaluated.add(problem.id, signed)
+        return dropped or KEPT
 
 
 def fingerprints(problem: Problem) -> tuple[bytes, ...]:

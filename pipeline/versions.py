@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline import decisions
 from pipeline.decisions import NOBODY, Decision, DecisionError
+from pipeline.external import Columns, digest
 from pipeline.protocol import FAMILIES, Family
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
@@ -104,6 +105,29 @@ class Unseen(_Section):
         return _among(value, "task", TASKS)
 
 
+class External(_Section):
+    """A set that models are evaluated on elsewhere: no problem may be near one of its rows."""
+
+    path: Annotated[str, Field(min_length=1)]  # .jsonl or .parquet, or a folder of them
+    question: Annotated[str, Field(min_length=1)] = "question"
+    pictures: Annotated[tuple[str, ...], Field(min_length=1)] = ("image",)  # paths, or bytes
+    id: str | None = None
+    same_question: Flag = False  # near only if the question is, too
+
+    @property
+    def found(self) -> Path:
+        """Where it lies: a relative path is one from the folder of version files."""
+        return folder() / self.path
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.question, self.pictures, self.id)
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides what it holds: its files' bytes, short of pictures that lie beside them."""
+        return {**self.model_dump(exclude={"path"}), "sha256": digest(self.found)}
+
+
 class Problems(_Section):
     """What is asked: the mix, and how many problems each split gets.
 
@@ -115,6 +139,17 @@ class Problems(_Section):
     sources: dict[str, Ingredient] = {}
     unseen: Unseen = Unseen()
     splits: dict[str, Count]
+    near_duplicates: Literal["keep", "drop"] = (
+        "keep"  # of problems that look alike and ask the same
+    )
+    clear_of: tuple[External, ...] = ()
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides the problems. What is not asked for is left out: then it decides nothing."""
+        asked = self.model_dump(include={"near_duplicates"}, exclude_defaults=True)
+        if self.clear_of:
+            asked["clear_of"] = [external.recipe() for external in self.clear_of]
+        return {**self.model_dump(exclude={"near_duplicates", "clear_of"}), **asked}
 
     @field_validator("tasks")
     @classmethod
