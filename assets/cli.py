@@ -48,7 +48,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def main() -> None:
-    """Data for models that think by drawing: list, plan, try, build, results, status, prune."""
+    """Data for models that think by drawing: list, plan, try, build, look, results, status, prune."""
 
 
 @main.command("list")
@@ -122,6 +122,25 @@ def try_version(version: str, count: int) -> None:
 
     store = Store.at()
     for line in trial(load(version), store, count, store.desk / "try" / version):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("version")
+@click.argument("asset", type=click.Choice(["cold_set", "reflective_set"]))
+@click.option("--reason", default="", help="A reason of drops, as `drawloop status` counts them.")
+@click.option("-n", "count", default=5, show_default=True, help="Trajectories.")
+@plain_errors
+def look(version: str, asset: str, reason: str, count: int) -> None:
+    """Some trajectories of a set of VERSION, with pictures: those kept, or dropped for a reason."""
+    from assets.build import find
+    from assets.look import look as looked_at
+
+    chosen, store = load(version), Store.at()
+    built = find(asset, chosen, store)
+    if built is None:
+        raise StoreError(f"{version} has no {asset} yet: drawloop build {version} --sets")
+    for line in looked_at(built, reason, count, store.desk / "look" / version / (reason or "kept")):
         click.echo(line)
 
 

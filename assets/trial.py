@@ -31,7 +31,7 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
     for problem in _asked(version, "skills", count):
         gold = skills.gold(problem, version.limits, version.wire)
         (row,) = curate.grade([problem], [gold], version.rules, version.limits.repeats)
-        yield from _told(row, KEPT, "skills", folder)
+        yield from told(row, KEPT, "skills", folder)
     stages: tuple[tuple[str, str, list[curate.Filter]], ...] = (
         ("teacher", "cold", bodies.filters(version, "cold")),
         ("cold_model", "reflective", bodies.filters(version, "reflective")),
@@ -48,12 +48,12 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
         stage = Stage(policy=policy, sampling=_sampling(version, name, split))
         asked = _asked(version, split, count)
         samples = stage.sampling.samples if split == "rl" else 1
-        told, failures = asyncio.run(sampled(version, name, stage, asked, samples))
+        done, failures = asyncio.run(sampled(version, name, stage, asked, samples))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
-        graded = list(curate.grade(asked, told, version.rules, version.limits.repeats))
+        graded = list(curate.grade(asked, done, version.rules, version.limits.repeats))
         for row, verdict in curate.sift(graded, chosen):
             if row.trajectory.sample == 0:
-                yield from _told(row, verdict, split, folder)
+                yield from told(row, verdict, split, folder)
         if split == "rl":
             for passed in curate.pass_rates(asked, graded):
                 keep, reason, _ = curate.learnable(passed, samples)
@@ -78,9 +78,10 @@ def _asked(version: Version, split: str, count: int) -> list[Problem]:
     return [problems.make(order) for order in islice(problems.orders(version, split), count)]
 
 
-def _told(row: curate.Graded, verdict: Verdict, split: str, folder: Path) -> Iterator[str]:
+def told(row: curate.Graded, verdict: Verdict, split: str, folder: Path) -> Iterator[str]:
+    """A trajectory in lines, with its grade and its verdict; its pictures are one in ``folder``."""
     problem, trajectory = row.problem, row.trajectory
-    path = folder / f"{problem.id}.png"
+    path = folder / f"{trajectory.id.replace('#', '-')}.png"
     path.write_bytes(png(figures.story(problem, trajectory, row.state)))
     options = " ".join(f"{chr(65 + n)}. {option}" for n, option in enumerate(problem.options))
     yield f"\n   {problem.id}: {problem.question} {options}"

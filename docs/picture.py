@@ -13,9 +13,9 @@ VERSION, SPLIT, PLACE = "photos", "reflective", Path(__file__).parent / "traject
 
 def main() -> None:
     version = load(VERSION)
-    asked = [problems.make(order) for order in islice(problems.orders(version, SPLIT), 40)]
-    told, _ = asyncio.run(sampled(version, version.cold_model, asked, 2))
-    graded = curate.grade(asked, told, version.rules, version.limits.repeats)
+    asked = [problems.make(order) for order in islice(problems.orders(version, SPLIT), 80)]
+    done, _ = asyncio.run(sampled(version, "cold_model", version.cold_model, asked, 2))
+    graded = curate.grade(asked, done, version.rules, version.limits.repeats)
     for row, verdict in curate.sift(graded, curate.reflective_filters("strict+helped")):
         if verdict.keep and "coins" in row.problem.question and len(row.trajectory.turns) == 3:
             picture = figures.story(row.problem, row.trajectory, row.state)

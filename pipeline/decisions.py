@@ -71,7 +71,7 @@ def read(path: Path) -> dict[str, Decision]:
         if not line.strip():
             continue
         where = f"{path.name}, line {number}"
-        name, decision = _decision(line, where)
+        name, decision = read_line(line, where)
         if name in found:
             raise DecisionError(f"{where}: {name!r} is decided a second time: leave one line of it")
         found[name] = decision
@@ -88,7 +88,8 @@ def write(path: Path, decided: Mapping[str, Decision]) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _decision(line: str, where: str) -> tuple[str, Decision]:
+def read_line(line: str, where: str) -> tuple[str, Decision]:
+    """The id of a line of the file, and what is decided on it; ``where`` is named in errors."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from assets.bodies import TABLES
-from pipeline import reward, rows, skills
+from pipeline import decisions, reward, rows, skills
 from pipeline.protocol import FAMILIES
 from pipeline.reward import Rules
 from pipeline.rollout import Limits, retrace
@@ -80,3 +80,14 @@ def test_every_column_of_an_export_is_described() -> None:
             names = set(schema.names) - {"turns", "policy", "split"}
             assert names <= described, names - described
     assert {field.name for field in rows.TURN} <= described
+
+
+def test_the_version_of_the_page_on_curation_is_a_version() -> None:
+    page = (ROOT / "docs" / "curation.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    models = TINY[TINY.index("teacher:") : TINY.index("filters:")]
+    version = parse("shown", f"description: as shown\n{models}{shown}")
+    assert version.filters.cold.shape.balance == (("task", 1.5), ("answer", 2), ("difficulty", 2))
+    assert version.problems.clear_of[0].columns.pictures == ("image",)
+    (line,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert decisions.read_line(line, "the page")[1].keep is False
