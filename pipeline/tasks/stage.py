@@ -7,11 +7,13 @@ Views and solids go by their index from 0.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 from typing import Any, NamedTuple
 
 from pipeline.images import Pixels
 from pipeline.tasks.solids import (
+    FORMS,
     SIZES,
     Camera,
     Shot,
@@ -26,6 +28,8 @@ from pipeline.tasks.solids import (
 from pipeline.types import Box, Line, Op, Point, Size
 
 LEAST_VISIBLE = 0.5  # of each solid in each picture, what tags hide included
+WIDTH, EYE = 80, 1.7  # of a camera among solids: degrees of its picture, units above the floor
+GAP = 23  # degrees between solids around a camera: more than two of them are wide
 SMOOTH_BELOW = 300_000  # px; larger pictures get one sample a pixel instead of four
 
 
@@ -160,6 +164,62 @@ def surrounded(
         tuple(_camera(rng, turn, reach + 0.6, difficulty) for turn in turns),
         lit_from(lit),
     )
+
+
+def within(
+    rng: Random, looks: Sequence[tuple[str, str, str]], headings: Sequence[int], size: Size
+) -> Stage | None:
+    """Solids around a camera that turns on the spot, one picture for each heading.
+
+    No solid hides another. The camera sees at least `WIDTH` degrees, and neighbouring pictures,
+    which must be less than 55° apart, both show all of some solid.
+
+    Args:
+        looks: (form, colour, size) of the solids; the first belong to neighbouring pictures.
+        headings: of the camera, degrees to the left of the x axis, falling: it turns right.
+
+    Returns:
+        the scene; None if not all solids find a place.
+    """
+    focal = lens(size)
+    half = math.degrees(math.atan(size.width / 2 / focal))
+    links = [(a + b) / 2 for a, b in pairwise(headings)]
+    shared = [half - (a - b) / 2 for a, b in pairwise(headings)]  # from a link's middle
+    first, last = headings[0] + half, max(headings[-1] - half, headings[0] + half - 330)
+    solids: list[Solid] = []
+    angles: list[float] = []
+    for n, (form, colour, kind) in enumerate(looks):
+        away = rng.uniform(3.4, 4.6)
+        edge = math.degrees(math.asin(1.12 * FORMS[form][0] * SIZES[kind] / away)) + 1.5
+        for _ in range(30):
+            angle = rng.uniform(last + edge, first - edge)
+            if n < len(links):
+                angle = links[n] + rng.uniform(edge - shared[n], shared[n] - edge)
+            if all(abs(angle - other) >= GAP for other in angles):
+                break
+        else:
+            return None
+        angles.append(angle)
+        x, y = (round(away * f(math.radians(angle)), 2) for f in (math.cos, math.sin))
+        solids.append(Solid(form, colour, kind, x, y, round(rng.uniform(0, math.pi / 2), 2)))
+    centre = size.width / 2, round(size.height / 2 - 0.34 * focal, 2)
+    cameras = []
+    for heading in headings:
+        x, y = (round(f(math.radians(heading)), 5) for f in (math.cos, math.sin))
+        cameras.append(Camera((0.0, 0.0, EYE), (x, y, EYE), 0.0, focal, centre))
+    return Stage(tuple(solids), tuple(cameras), lit_from(rng.uniform(0, math.tau)))
+
+
+def lens(size: Size) -> float:
+    """px; of a camera among solids: `WIDTH` degrees, or more where a picture is so low that less
+    would cut the solids off. A whole number of degrees."""
+    focal = min(size.width / 2 / math.tan(math.radians(WIDTH / 2)), size.height / 0.62)
+    return round(size.width / 2 / math.tan(math.radians(width_of(size, focal) / 2)), 2)
+
+
+def width_of(size: Size, focal: float) -> int:
+    """Degrees from the left to the right edge of a picture, as a whole number."""
+    return round(2 * math.degrees(math.atan(size.width / 2 / focal)))
 
 
 def lit_from(angle: float) -> Vector:
