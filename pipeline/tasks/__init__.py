@@ -49,4 +49,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "chart": _task("chart", "Chart"),
     "mirror": _task("mirror", "Mirror"),
     "turn": _task("turn", "Turn"),
+    "appearance": _task("appearance", "Appearance"),
 }
