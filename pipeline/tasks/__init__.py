@@ -48,4 +48,6 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "alignment": _task("alignment", "Alignment"),
     "chart": _task("chart", "Chart"),
     "mirror": _task("mirror", "Mirror"),
+    "turn": _task("turn", "Turn"),
+    "appearance": _task("appearance", "Appearance"),
 }
