@@ -56,13 +56,17 @@ def metadata(built: Built) -> dict[str, Any]:
         shown["yield"] = round(told.kept / told.came_in, 4)
     if told.dropped:
         shown["dropped by reason"] = dg.MetadataValue.md(figures.bars(told.dropped))
+    if by_hand := built.manifest.facts.get("by_hand"):
+        shown["decided by hand"] = {what: len(ids) for what, ids in by_hand.items()}
+    if clear_of := built.manifest.facts.get("clear_of"):
+        shown["external sets"] = clear_of
     if node.tables == "problems":
         shown["problems by split and task"] = dg.MetadataValue.md(_by_task(built))
     if node.tables == "trajectories":
         shown["stop reasons"] = dg.MetadataValue.md(figures.bars(_stops(built)))
     if node.tables in ("cold", "reflective"):
         shown["score of all that came in"] = dg.MetadataValue.md(figures.bars(_scores(built)))
-        shown["reflection"] = dg.MetadataValue.md(_reflection(built))
+        shown["reflection and drawing"] = dg.MetadataValue.md(_reflection(built))
     if node.tables == "model":
         shown |= _model(built)
     if node.tables == "evaluation":
@@ -102,17 +106,19 @@ def _scores(built: Built) -> dict[str, int]:
 
 
 def _reflection(built: Built) -> str:
-    """Both rules and the kinds of correction, of what was kept and of what was dropped."""
+    """Both rules, the kinds of correction and mean S_draw, of what was kept and of what was dropped."""
     rules = ("paper", "strict", "helped")
-    lines = ["| | rows | paper | strict | helped | corrections |", "|---|---|---|---|---|---|"]
+    lines = ["| | rows | paper | strict | helped | S_draw | corrections |", "|---" * 7 + "|"]
     for name, table in (("kept", NODES[built.asset].split), ("dropped", REJECTS)):
-        counts, kinds = Counter[str](), Counter[str]()
-        for row in built.rows(table, [*rules, "corrections"]):
+        counts, kinds, drawn, known = Counter[str](), Counter[str](), 0.0, 0
+        for row in built.rows(table, [*rules, "draw", "corrections"]):
             counts.update(["rows", *(rule for rule in rules if row[rule])])
+            drawn, known = drawn + (row["draw"] or 0), known + (row["draw"] is not None)
             kinds.update(correction["kind"] for correction in row["corrections"])
         said = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())) or "none"
         numbers = " | ".join(str(counts[key]) for key in ("rows", *rules))
-        lines.append(f"| {name} | {numbers} | {said} |")
+        quality = f"{drawn / known:.3f}" if known else "unknown"
+        lines.append(f"| {name} | {numbers} | {quality} | {said} |")
     return "\n".join(lines)
 
 
