@@ -154,7 +154,7 @@ def sift(split: str, trajectories: str) -> Body:
             return curate.sift(graded, [*filters(version, split), *last])
 
         wanted = getattr(version.filters, split).shape
-        by_hand = {name: "" for name in version.decisions if f"-{split}-" in name}
+        by_hand = dict.fromkeys(version.decided(split), "")
         for row, verdict in judged(*([shape.shaped(judged(), wanted)] if wanted else [])):
             put(writer, split, _graded_row(row), verdict)
             if row.trajectory.id in by_hand:
@@ -176,7 +176,7 @@ def _honoured(by_hand: dict[str, str]) -> dict[str, list[str]]:
 
 def filters(version: Version, split: str) -> list[curate.Filter]:
     """What the trajectories of a split pass through into its set, short of its shape."""
-    asked, by_hand = getattr(version.filters, split), version.decisions
+    asked, by_hand = getattr(version.filters, split), version.decided(split)
     if split == "cold":
         chosen = curate.cold_filters(asked.min_turns, by_hand)
     else:

@@ -83,8 +83,8 @@ def _scored(version: Version) -> dict[str, Any]:
 
 def _filtered(split: str) -> Callable[[Version], Any]:
     def decided_by(version: Version) -> Any:
-        said = {name: d for name, d in version.decisions.items() if f"-{split}-" in name}
-        by_hand = {"by_hand": {name: asdict(said[name]) for name in sorted(said)}} if said else {}
+        said = {name: asdict(decision) for name, decision in version.decided(split).items()}
+        by_hand = {"by_hand": said} if said else {}
         return {**_scored(version), "filter": getattr(version.filters, split).recipe(), **by_hand}
 
     return decided_by

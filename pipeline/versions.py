@@ -521,6 +521,11 @@ class Version(_Section):
         greedy = asked.greedy and policy is not None and policy.kind != "oracle"
         return 0 if policy is None else asked.samples + greedy
 
+    def decided(self, split: str) -> dict[str, Decision]:
+        """What a person decided on trajectories of a split, in the order of ids."""
+        named = (name for name in sorted(self.decisions) if f"-{split}-" in name)
+        return {name: self.decisions[name] for name in named}
+
     @property
     def wire(self) -> Family:
         return FAMILIES[self.family]
