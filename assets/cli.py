@@ -48,7 +48,8 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def main() -> None:
-    """Data for models that think by drawing: list, plan, try, build, look, results, status, prune."""
+    """Data for models that think by drawing: list, plan, try, build, look, results, status, diff,
+    prune."""
 
 
 @main.command("list")
@@ -280,6 +281,35 @@ def _status_row(facts: dict[str, Any], root: str) -> tuple[str, ...]:
     return (facts["asset"], str(came_in), str(facts["kept"]), size, where, dropped)
 
 
+@main.command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option("--json", "as_json", is_flag=True, help="For a script: all of it.")
+@plain_errors
+def differ(a: str, b: str, as_json: bool) -> None:
+    """What A and B differ in: settings, problems, kept and dropped by reason, distributions.
+
+    Each is a version, a path to a version file, or a build: an asset's address, or how it starts, as
+    `drawloop status` prints it.
+    """
+    from assets.diff import diff, side
+    from assets.sections import sections
+
+    store = Store.at()
+    found = diff(side(a, store), side(b, store), store)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        return
+    for section in sections(found):
+        click.echo(section.title)
+        if section.lines:
+            click.echo("")
+            _table(section.head, section.lines)
+        for note in section.notes:
+            click.echo(note)
+        click.echo("")
+
+
 @main.command()
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @plain_errors
@@ -314,7 +344,7 @@ def _table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[n]) for row in (head, *body)) for n in range(len(head))]
     for row in (head, tuple("-" * width for width in widths), *body):
         cells = [
-            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+            cell.rjust(width) if cell.lstrip("+−")[:1].isdigit() else cell.ljust(width)
             for cell, width in zip(row, widths, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())

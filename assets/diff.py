@@ -1,0 +1,341 @@
+"""What two versions, or two builds, differ in: what `drawloop diff` reads from the store.
+
+A side is a version, or a build: an asset that lies in the store, with all that it was made from, by
+the recipes in its manifest. A build outlives the version file that it was made by.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from assets.graph import NODES, address, recipe, schemas
+from assets.inputs import FACTS, REJECTS
+from pipeline import compare, rows
+from pipeline.compare import Asked, Change, Distribution, Flows, Judged, Met, Value
+from pipeline.problems import fingerprints
+from pipeline.reward import number
+from pipeline.rows import Row
+from pipeline.store import Manifest, Store, StoreError
+from pipeline.teachers.oracle import Rates
+from pipeline.versions import EVERY_SPLIT, MODELS, Version, VersionError, load, names, parse
+
+SETS = ("cold_set", "reflective_set", "rl_problems")
+BUILD = re.compile(r"(?:(?P<asset>\w+)/)?(?P<start>[0-9a-f]{4,16})/?")
+# The seat whose model samples an asset's trajectories.
+SEATS = {
+    "teacher_trajectories": "teacher",
+    "reflective_trajectories": "cold_model",
+    "rl_trajectories": "reflective_model",
+}
+DRAWN = ["turns.list.element.kind", "turns.list.element.ops.list.element.type"]
+COLUMNS: dict[str, list[str]] = {  # of each kind of table, what its distributions are of
+    "problems": ["task", "modality", "kind", "answer", "difficulty", "sizes"],
+    "trajectories": ["stop", *DRAWN],
+    "cold": ["task", "kind", "total", "draw", *DRAWN],
+    "reflective": ["task", "kind", "total", "draw", "corrections", *DRAWN],
+    "rl": ["task", "kind", "pass_rate", "mean_total"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A version or a build: where its assets lie, and what decided each."""
+
+    name: str
+    version: Version | None  # None: a build
+    addresses: Mapping[str, str]
+    recipes: Mapping[str, Any]
+    manifests: Mapping[str, Manifest | None]  # None: not in the store
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """An asset on both sides.
+
+    ``decided`` are the changes of its own recipe, ``inputs`` the assets that it reads and that differ
+    themselves; ``rows_a`` and ``rows_b`` are the rows that it kept, None where it is not built.
+    """
+
+    asset: str
+    shared: bool  # one address
+    a: str
+    b: str
+    rows_a: int | None
+    rows_b: int | None
+    equal: bool | None  # whether the contents are equal; None if a side is not built
+    decided: tuple[Change, ...]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetDiff:
+    """A set: rows kept and dropped by reason, and the verdicts on what came into both."""
+
+    name: str
+    a: Mapping[str, int]
+    b: Mapping[str, int]
+    judged: Flows
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    a: str
+    b: str
+    same: bool
+    configuration: tuple[Change, ...]
+    fields_alike: int
+    assets: tuple[Fate, ...]
+    problems: tuple[Met, ...]
+    sets: tuple[SetDiff, ...]
+    distributions: tuple[Distribution, ...]  # the largest excess first
+
+
+# The two sides -----------------------------------------------------------------------------------
+
+
+def side(word: str, store: Store) -> Side:
+    """The version of a name or of a file that ends in .yaml, or the build of an address.
+
+    Raises:
+        VersionError: if there is no such version and no such build, or its file is refused.
+        StoreError: if several builds have such an address, or a manifest is damaged.
+    """
+    if word.endswith(".yaml"):
+        return _of_version(word, parse(Path(word).stem, Path(word).read_text("utf-8")), store)
+    if word in names():
+        return _of_version(word, load(word), store)
+    if found := BUILD.fullmatch(word):
+        return _of_build(*_only(word, found["asset"], found["start"], store), store)
+    if word.partition("/")[0] in NODES:
+        raise StoreError(
+            f"{word!r} names no build: its asset, / and 4 to 16 hex digits do, as `drawloop "
+            "status` prints them"
+        )
+    known = ", ".join(names()) or "none"
+    raise VersionError(
+        f"no version {word!r}: there are {known}; a build is named by its address, as "
+        "`drawloop status` prints it"
+    )
+
+
+def _of_version(word: str, version: Version, store: Store) -> Side:
+    addresses = {asset: address(asset, version) for asset in NODES}
+    recipes = {asset: recipe(asset, version) for asset in NODES}
+    return Side(word, version, addresses, recipes, _manifests(addresses, store))
+
+
+def _of_build(asset: str, place: str, store: Store) -> Side:
+    manifest = store.manifest(asset, place)
+    assert manifest is not None, "it was found by its manifest"
+    lineage = manifest.facts["lineage"]
+    addresses = {told["asset"]: at for at, told in lineage.items()}
+    recipes = {told["asset"]: told for told in lineage.values()}
+    return Side(f"{asset}/{place}", None, addresses, recipes, _manifests(addresses, store))
+
+
+def _manifests(addresses: Mapping[str, str], store: Store) -> dict[str, Manifest | None]:
+    return {asset: store.manifest(asset, at) for asset, at in addresses.items()}
+
+
+def _only(word: str, asset: str | None, start: str, store: Store) -> tuple[str, str]:
+    """(asset, address) of the one build whose address starts so."""
+    found = [
+        (name, at)
+        for name in ([asset] if asset else NODES)
+        for at in _addresses(store, name)
+        if at.startswith(start) and store.manifest(name, at) is not None
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise StoreError(
+            f"no version and no build {word!r} in {store.root}: `drawloop list` tells the "
+            "versions, `drawloop status` what is built and where; `drawloop build` builds"
+        )
+    several = ", ".join("/".join(pair) for pair in found[:4])
+    raise StoreError(f"{word!r} starts {len(found)} addresses, give more of one: {several}")
+
+
+def _addresses(store: Store, asset: str) -> list[str]:
+    place = fs.FileSelector(f"{store.root}/{asset}", allow_not_found=True)
+    infos = store.files.get_file_info(place)
+    return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+
+
+# What differs ------------------------------------------------------------------------------------
+
+
+def diff(a: Side, b: Side, store: Store) -> Diff:
+    """Everything in which two sides differ; numbers only of what both have built.
+
+    Raises:
+        StoreError: if they have no asset in common, or a part of one is damaged.
+    """
+    common = [asset for asset in NODES if asset in a.addresses and asset in b.addresses]
+    if not common:
+        raise StoreError(f"{a.name} and {b.name} have no asset in common to compare")
+    before, after = _configurations(a, b, common)
+    configuration = tuple(compare.changes(before, after))
+    fields = {path for tree in (before, after) for path, _ in compare.leaves(tree)}
+    fates = tuple(_fate(asset, a, b) for asset in common)
+    differ = {f.asset for f in fates if f.equal is False}
+    met: list[Met] = []
+    same: set[bytes] | None = None  # None: all problems are
+    if "problems" in differ:
+        met, same = compare.meet(_asked(a, store), _asked(b, store))
+    sets = [_set(name, a, b, store, same) for name in SETS if name in differ]
+    apart = [d for asset in common if asset in differ for d in _distributions(asset, a, b, store)]
+    return Diff(
+        a.name,
+        b.name,
+        not configuration and all(fate.shared for fate in fates),
+        configuration,
+        len(fields) - len(configuration),
+        fates,
+        tuple(met),
+        tuple(sets),
+        tuple(sorted(apart, key=lambda d: -d.excess)),
+    )
+
+
+def _configurations(a: Side, b: Side, common: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Of two versions, all that their files decide; else what the recipes of both sides say."""
+    if a.version and b.version:
+        return _settings(a.version), _settings(b.version)
+    return _stated(a, common), _stated(b, common)
+
+
+def _settings(version: Version) -> dict[str, Any]:
+    """A version's fields with their defaults, an oracle's rates among them."""
+    told = version.model_dump(exclude={"name"})
+    for seat in ("teacher", *MODELS):
+        policy = version.policy(seat)
+        if policy is not None and policy.kind == "oracle":
+            stage = told[seat]
+            stage.get("policy", stage)["rates"] = asdict(Rates(**policy.rates))
+    return told
+
+
+def _stated(side: Side, assets: Sequence[str]) -> dict[str, Any]:
+    """What the recipes of assets say, by the path that a version file has for it."""
+    return {
+        path: value
+        for asset in assets
+        for name, part in side.recipes[asset]["decided_by"].items()
+        for path, value in compare.leaves(part, _path(asset, name))
+    }
+
+
+def _path(asset: str, name: str) -> str:
+    if asset in SEATS:
+        own = {"stage": SEATS[asset], "sampling": f"{SEATS[asset]}.sampling"}
+        return own.get(name, f"{SEATS[asset]}.{name}" if name == "seed" else name)
+    if name == "filter":
+        return f"filters.{NODES[asset].split}"
+    if name == "problems":
+        return name
+    return f"{asset}.{name}" if NODES[asset].tables in ("model", "evaluation") else name
+
+
+def _fate(asset: str, a: Side, b: Side) -> Fate:
+    at_a, at_b = a.addresses[asset], b.addresses[asset]
+    there_a, there_b = a.manifests[asset], b.manifests[asset]
+    equal = there_a.data_version == there_b.data_version if there_a and there_b else None
+    before, after = a.recipes[asset], b.recipes[asset]
+    own = [
+        change
+        for part in ("code", "schema", "decided_by")
+        for change in compare.changes({part: before[part]}, {part: after[part]})
+    ]
+    read = compare.changes(before["inputs"], after["inputs"])
+    return Fate(
+        asset, at_a == at_b, at_a, at_b, _kept(there_a), _kept(there_b), equal,
+        tuple(Change(c.path.removeprefix("decided_by."), c.a, c.b) for c in own),
+        tuple(change.path for change in read),
+    )  # fmt: skip
+
+
+def _kept(manifest: Manifest | None) -> int | None:
+    return None if manifest is None else _yield(manifest).get("kept", 0)
+
+
+def _yield(manifest: Manifest | None) -> dict[str, int]:
+    return {} if manifest is None else dict(manifest.facts["yield"])
+
+
+# Rows --------------------------------------------------------------------------------------------
+
+
+def _rows(
+    side: Side, store: Store, asset: str, table: str, columns: Sequence[str]
+) -> Iterator[Row]:
+    return store.rows(asset, side.addresses[asset], table, columns)
+
+
+def _asked(side: Side, store: Store) -> Iterator[Asked]:
+    for split in EVERY_SPLIT:
+        for row in _rows(side, store, "problems", split, FACTS):
+            problem = rows.problem(row)
+            yield Asked(split, problem.task, problem.id, fingerprints(problem)[-1])
+
+
+def _set(name: str, a: Side, b: Side, store: Store, same: set[bytes] | None) -> SetDiff:
+    judged = compare.flows(_judged(name, a, store, same), _judged(name, b, store, same))
+    return SetDiff(name, _yield(a.manifests[name]), _yield(b.manifests[name]), judged)
+
+
+def _judged(name: str, side: Side, store: Store, same: set[bytes] | None) -> Iterator[Judged]:
+    """The rows of a set, and what it dropped. Rows are the same if id and texts are, and what is
+    asked: those of other problems have a key of their own, which the other side cannot have."""
+    of_rl = NODES[name].tables == "rl"
+    columns = ["problem_id"] if of_rl else ["problem_id", "id", "turns.list.element.text"]
+    for table, more in ((NODES[name].split, []), (REJECTS, ["reason"])):
+        for row in _rows(side, store, name, table, [*columns, *more]):
+            problem = row["problem_id"]
+            alike = same is None or compare.digest(problem) in same
+            told = row["problem_id" if of_rl else "id"]
+            texts = [turn["text"] for turn in row.get("turns", ())]
+            key = compare.digest("" if alike else side.name, told, *texts)
+            yield Judged(key, told, row["reason"] if more else "kept")
+
+
+def _distributions(asset: str, a: Side, b: Side, store: Store) -> Iterator[Distribution]:
+    kind = NODES[asset].tables
+    if kind not in COLUMNS:
+        return
+    left, right = (compare.tally(_seen(asset, side, store)) for side in (a, b))
+    yield from compare.distributions(asset, left, right)
+
+
+def _seen(asset: str, side: Side, store: Store) -> Iterator[tuple[str, Value | None]]:
+    """Every quantity of every row that an asset kept."""
+    columns = COLUMNS[NODES[asset].tables]
+    for table in schemas(asset):
+        if table != REJECTS:
+            for row in _rows(side, store, asset, table, columns):
+                yield from _quantities(row)
+
+
+def _quantities(row: Row) -> Iterator[tuple[str, Value | None]]:
+    for name, value in row.items():
+        if name == "turns":
+            ops = [op["type"] for turn in value for op in turn["ops"] or ()]
+            yield from (("turns", len(value)), ("boxes", ops.count("box")))
+            yield "lines", ops.count("line")
+        elif name == "sizes":
+            yield from (("size", f"{size['width']}×{size['height']}") for size in value)
+        elif name == "answer":
+            yield ("letter", value) if row["kind"] == "choice" else ("number", _number(value))
+        elif name == "corrections":
+            yield name, len(value)
+        else:
+            yield name, value
+
+
+def _number(answer: str) -> float | None:
+    told = number(answer)
+    return None if told is None else float(told)
