@@ -105,7 +105,7 @@ def side(word: str, store: Store) -> Side:
         StoreError: if several builds have such an address, or a manifest is damaged.
     """
     if word.endswith(".yaml"):
-        return _of_version(word, parse(Path(word).stem, Path(word).read_text("utf-8")), store)
+        return _of_version(word, _read(Path(word)), store)
     if word in names():
         return _of_version(word, load(word), store)
     if found := BUILD.fullmatch(word):
@@ -120,6 +120,13 @@ def side(word: str, store: Store) -> Side:
         f"no version {word!r}: there are {known}; a build is named by its address, as "
         "`drawloop status` prints it"
     )
+
+
+def _read(path: Path) -> Version:
+    try:
+        return parse(path.stem, path.read_text("utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise VersionError(f"{path} is no version file: {error}") from None
 
 
 def _of_version(word: str, version: Version, store: Store) -> Side:
@@ -236,8 +243,8 @@ def _path(asset: str, name: str) -> str:
         return own.get(name, f"{SEATS[asset]}.{name}" if name == "seed" else name)
     if name == "filter":
         return f"filters.{NODES[asset].split}"
-    if name == "problems":
-        return name
+    if asset == "problems" and name in ("tasks", "sources"):
+        return f"generators.{name}"  # the versions of their code
     return f"{asset}.{name}" if NODES[asset].tables in ("model", "evaluation") else name
 
 
@@ -327,7 +334,9 @@ def _quantities(row: Row) -> Iterator[tuple[str, Value | None]]:
             yield from (("turns", len(value)), ("boxes", ops.count("box")))
             yield "lines", ops.count("line")
         elif name == "sizes":
-            yield from (("size", f"{size['width']}×{size['height']}") for size in value)
+            yield "pictures", len(value)
+            sizes = dict.fromkeys(f"{size['width']}×{size['height']}" for size in value)
+            yield from (("size", size) for size in sizes)  # once, however many frames have it
         elif name == "answer":
             yield ("letter", value) if row["kind"] == "choice" else ("number", _number(value))
         elif name == "corrections":

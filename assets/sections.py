@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from assets.diff import Diff, Fate, SetDiff
 from pipeline.compare import Distribution, Flows, Met
+from pipeline.versions import NAME
 
 WIDEST = 48  # characters of a value
 FIELDS = 3  # of a recipe, and values of a distribution, that are told of one line
@@ -26,7 +27,7 @@ def sections(diff: Diff) -> Iterator[Section]:
         return
     yield Section(f"A is {diff.a}, B is {diff.b}.")
     yield _configuration(diff)
-    yield _assets(diff.assets)
+    yield _assets(diff)
     yield from _problems(diff.problems)
     for told in diff.sets:
         yield _set(told)
@@ -46,7 +47,8 @@ def _value(value: Any) -> str:
     return said if len(said) <= WIDEST else said[: WIDEST - 1] + "…"
 
 
-def _assets(fates: Sequence[Fate]) -> Section:
+def _assets(diff: Diff) -> Section:
+    fates = diff.assets
     lines = [
         (fate.asset, _rows(fate.rows_a), _rows(fate.rows_b), _why(fate))
         for fate in fates
@@ -54,21 +56,22 @@ def _assets(fates: Sequence[Fate]) -> Section:
     ]
     shared = [fate.asset for fate in fates if fate.shared]
     notes = [f"{len(shared)} assets are shared: {', '.join(shared)}."] if shared else []
-    notes += _missing(fates)
+    notes += _missing(diff)
     return Section("Assets, and the rows that they kept", ("asset", "A", "B", "why"), lines, notes)
 
 
-def _missing(fates: Sequence[Fate]) -> Iterator[str]:
+def _missing(diff: Diff) -> Iterator[str]:
+    """What is not built of a side and so not compared; what makes it, if the side is a version."""
+    fates = diff.assets
     a = {fate.asset for fate in fates if fate.rows_a is None}
     b = {fate.asset for fate in fates if fate.rows_b is None}
-    for whose, which in (
-        ("neither", a & b),
-        ("B alone, not of A", a - b),
-        ("A alone, not of B", b - a),
-    ):
+    for whose, which in (("neither", a & b), ("A alone", b - a), ("B alone", a - b)):
         if which:
             named = ", ".join(fate.asset for fate in fates if fate.asset in which)
             yield f"Built of {whose}, and so not compared: {named}."
+    for side, name, lacks in (("A", diff.a, a - b), ("B", diff.b, b - a)):
+        if lacks and NAME.fullmatch(name):
+            yield f"`drawloop build {name}` makes what {side} lacks."
 
 
 def _rows(count: int | None) -> str:
@@ -115,18 +118,19 @@ def _set(told: SetDiff) -> Section:
         if a != b or name == "kept"
     ]
     title = f"{told.name}: {sum(told.a.values()):,} of A came in, {sum(told.b.values()):,} of B"
-    notes = [f"{len(order) - len(lines)} other reasons dropped as many of both."]
+    rest = len(order) - len(lines)
+    notes = [f"{rest} other reasons dropped as many of both."] if rest else []
     return Section(title, ("", "A", "B", "B − A"), lines, [*notes, *_flows(told.judged)])
 
 
 def _flows(judged: Flows) -> Iterator[str]:
     if not judged.both:
-        yield "No row of A came into B, word for word."
+        yield "No row came into both."
         return
     alike = judged.both - sum(flow.count for flow in judged.changed)
     yield (
-        f"{judged.both:,} rows came into both, word for word, {judged.only_a:,} into A alone, "
-        f"{judged.only_b:,} into B alone; {alike:,} of both are judged alike, and"
+        f"{judged.both:,} rows came into both, {judged.only_a:,} into A alone, {judged.only_b:,} into "
+        f"B alone. Of both, {alike:,} are judged alike."
     )
     for flow in judged.changed:
         yield f"  {flow.a} → {flow.b}: {flow.count:,}, as {', '.join(flow.examples)}"
