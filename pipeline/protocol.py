@@ -53,8 +53,15 @@ LENIENT = {
 }
 
 _ACTION = re.compile(r"Action:[ \t]*([^\n<`]*)", re.IGNORECASE)
+_TOOLS = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[{\]}]")
+# A list of objects of texts, numbers and lists of these, three brackets deep: what blocks mostly are.
+_FLAT = re.compile(
+    r"""[^][{}"]*+ \[?+ (?:[^][{}"]++ | \{(?:[^][{}"\\]++ | "[^"\\]*+" | \[[^][{}"]*+\])*+\})*+
+    \]?+ [^][{}"]*+""",
+    re.VERBOSE,
+)
 _TAG = re.compile(r"[ \t]*(\w*)")
 
 
@@ -236,6 +243,8 @@ class _Malformed(Exception):
 
 def clean(text: str) -> str:
     """Text that UTF-8 can hold: a lone surrogate becomes its escape, ``\\udc80``."""
+    if text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -304,8 +313,7 @@ def _only(answers: list[str]) -> str:
 
 def _tool(action: re.Match[str], lenient: list[str]) -> str:
     name = action[1].strip()
-    known = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
-    tool = known.get(name.casefold())
+    tool = _TOOLS.get(name.casefold())
     if tool is None:
         raise _Malformed(f"unknown action {name[:40]!r}")
     if not action[0].startswith(f"Action: {tool}"):
@@ -314,7 +322,7 @@ def _tool(action: re.Match[str], lenient: list[str]) -> str:
 
 
 def _sorted(lenient: list[str]) -> tuple[str, ...]:
-    return tuple(name for name in LENIENT if name in lenient)
+    return tuple(name for name in LENIENT if name in lenient) if lenient else ()
 
 
 def _thought(text: str, lenient: list[str]) -> tuple[str, str]:
@@ -337,7 +345,7 @@ def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     block = block[tag.end() :]
     if tag[0] != "json" or not block.startswith("\n") or not block.rstrip(" \t").endswith("\n"):
         lenient.append("fence")
-    rows = _load(block, lenient)
+    rows = _load(block)
     if isinstance(rows, dict):
         lenient.append("bare")
         rows = [rows]
@@ -346,34 +354,44 @@ def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     if not rows or len(rows) > MAX_OPS:
         raise _Malformed("an empty list" if not rows else f"{len(rows)} ops in one turn")
     ops = tuple(_op(row, lenient) for row in rows)
-    if (Box if tool == BOX_TOOL else Line) not in {type(op) for op in ops}:
+    named = Box if tool == BOX_TOOL else Line
+    if not any(isinstance(op, named) for op in ops):
         lenient.append("action")
     return ops
 
 
-def _load(block: str, lenient: list[str]) -> Any:
+def _load(block: str) -> Any:
+    if not _FLAT.fullmatch(block) and (deepest := _deepest(block)) > MAX_DEPTH:
+        raise _Malformed(f"brackets {deepest} deep")
+    try:
+        return _JSON.decode(block)
+    except ValueError as error:  # also an integer of more digits than Python converts
+        raise _Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+def _deepest(block: str) -> int:
+    """How many brackets are open at once, at most."""
     depth = deepest = 0
     for bracket in _BRACKETS.findall(_STRING.sub("", block)):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
         deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise _Malformed(f"brackets {deepest} deep")
+    return deepest
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            lenient.append("keys")
-        return dict(pairs)
 
-    try:
-        return json.loads(block, parse_constant=_no_constant, object_pairs_hook=once)
-    except ValueError as error:  # also an integer of more digits than Python converts
-        raise _Malformed(f"not JSON: {str(error)[:80]}") from None
+class _Twice(dict[str, Any]):
+    """An object that gives a key twice; the last one counts."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else _Twice(made)
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+_JSON = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object)
 _KEYS = {"index", "bbox_2d", "start_point_2d", "end_point_2d", "label"}
 
 
@@ -389,7 +407,7 @@ def _op(row: Any, lenient: list[str]) -> Op:
         raise _Malformed("a label that is too long or not Unicode text")
     if not -(2**31) <= k < 2**31:
         raise _Malformed("index out of any range")
-    if set(row) - _KEYS:
+    if not row.keys() <= _KEYS or isinstance(row, _Twice):
         lenient.append("keys")
     box = "bbox_2d" in row
     if box == ("start_point_2d" in row or "end_point_2d" in row):
