@@ -13,7 +13,10 @@ Departures listed in `LENIENT` are executed all the same, and cost the format sc
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Literal
 
 from pipeline.types import (
@@ -24,12 +27,10 @@ from pipeline.types import (
     Op,
     Parsed,
     Point,
-    Problem,
     Size,
     State,
     Step,
     Stop,
-    Turn,
 )
 
 PROTOCOL = "1"  # part of what decides a model's answer: raise it when a rendered message changes
@@ -167,43 +168,46 @@ def render(state: State, family: Family, max_turns: int) -> tuple[Message, ...]:
         max_turns: turns the rollout may have, the answer included; the last one is announced.
     """
     problem = state.problem
-    system = SYSTEM.format(coordinates=FRAMES[family.coordinates])
-    messages = [Message("system", (system,)), Message("user", _asked(problem))]
-    shown = len(problem.images)
-    for number, turn in enumerate(state.turns):
+    sizes = tuple(image.size for image in problem.images)
+    messages = [*opening(problem.question, problem.options, sizes, family)]
+    for turn, reply in zip_longest(state.turns, replies(state, max_turns)):
         messages.append(Message("assistant", (turn.text,)))
-        if isinstance(turn.parsed, Answer):
-            break  # nobody answers an answer
-        added = state.observed[number]
-        fresh = range(shown + 1, shown + added + 1)
-        shown += added
-        last = number + 2 >= max_turns
-        messages.append(Message("user", _returned(state, turn, fresh, last)))
+        if reply is not None:
+            messages.append(Message("user", reply))
     return tuple(messages)
 
 
-def _asked(problem: Problem) -> tuple[str | Picture, ...]:
-    parts: list[str | Picture] = []
-    for k, image in enumerate(problem.images, start=1):
-        parts += [Picture(k), f"\n{_described(k, image.size)}\n"]
-    lines = [problem.question]
-    lines += [f"{chr(ord('A') + n)}. {option}" for n, option in enumerate(problem.options)]
-    lines.append(CHOOSE if problem.options else MEASURE)
-    return (*parts, "\n".join(lines))
+def opening(
+    question: str, options: tuple[str, ...], sizes: tuple[Size, ...], family: Family
+) -> tuple[Message, Message]:
+    """What is shown before the first turn; ``sizes`` are those of the input pictures."""
+    system = SYSTEM.format(coordinates=FRAMES[family.coordinates])
+    parts = [part for k, size in enumerate(sizes, start=1) for part in _shown(k, size)]
+    lines = [question]
+    lines += [f"{chr(ord('A') + n)}. {option}" for n, option in enumerate(options)]
+    lines.append(CHOOSE if options else MEASURE)
+    return Message("system", (system,)), Message("user", (*parts, "\n".join(lines)))
 
 
-def _returned(state: State, turn: Turn, fresh: range, last: bool) -> tuple[str | Picture, ...]:
-    parts: list[str | Picture] = []
-    for k in fresh:
-        size = state.problem.images[state.views[k - 1].base - 1].size
-        parts += [Picture(k), f"\n{_described(k, size)}\n"]
-    if isinstance(turn.parsed, Fault):
-        parts.append(f"Nothing was drawn ({turn.parsed.reason}: {turn.parsed.detail}). ")
-    return (*parts, LAST if last else GO_ON)
+def replies(state: State, max_turns: int) -> Iterator[tuple[str | Picture, ...]]:
+    """What is shown after each turn; nobody answers an answer."""
+    k = len(state.problem.images)
+    for number, (turn, added) in enumerate(zip(state.turns, state.observed, strict=True)):
+        if isinstance(turn.parsed, Answer):
+            return
+        parts: list[str | Picture] = []
+        for view in state.views[k : k + added]:
+            k += 1
+            parts += _shown(k, state.problem.images[view.base - 1].size)
+        if isinstance(turn.parsed, Fault):
+            parts.append(f"Nothing was drawn ({turn.parsed.reason}: {turn.parsed.detail}). ")
+        yield (*parts, LAST if number + 2 >= max_turns else GO_ON)
 
 
-def _described(k: int, size: Size) -> str:
-    return f"This is picture {k} (width {size.width}, height {size.height})."
+@lru_cache(maxsize=4096)  # sizes and indices are few
+def _shown(k: int, size: Size) -> tuple[Picture, str]:
+    described = f"This is picture {k} (width {size.width}, height {size.height})."
+    return Picture(k), f"\n{described}\n"
 
 
 # What the model writes ---------------------------------------------------------------------------
