@@ -422,10 +422,11 @@ def _op(row: Any, lenient: list[str]) -> Op:
         x1, y1, x2, y2 = _numbers(row, "bbox_2d", 4, lenient)
         if x1 > x2 or y1 > y2:
             lenient.append("corners")
-        corners = Point(min(x1, x2), min(y1, y2)), Point(max(x1, x2), max(y1, y2))
-        return Box(k, corners, label)
-    start, end = (_numbers(row, key, 2, lenient) for key in ("start_point_2d", "end_point_2d"))
-    return Line(k, (Point(*start), Point(*end)), label)
+            x1, y1, x2, y2 = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+        return Box(k, (Point(x1, y1), Point(x2, y2)), label)
+    x1, y1 = _numbers(row, "start_point_2d", 2, lenient)
+    x2, y2 = _numbers(row, "end_point_2d", 2, lenient)
+    return Line(k, (Point(x1, y1), Point(x2, y2)), label)
 
 
 def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> list[int]:
@@ -433,12 +434,12 @@ def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> l
     if not isinstance(values, list) or len(values) != count:
         raise _Malformed(f"{key} missing" if values is None else f"{key} is not {count} numbers")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) not in (int, float):  # a boolean is an int, and no number
             raise _Malformed(f"{key} holds {_brief(value)}, not a number")
         if not -MAX_COORDINATE <= value <= MAX_COORDINATE:  # infinite is out of range too
             raise _Malformed(f"{key} holds a number that is no coordinate")
-    if any(isinstance(value, float) and not value.is_integer() for value in values):
-        lenient.append("fraction")
+        if value % 1:
+            lenient.append("fraction")
     return [round(value) for value in values]
 
 
