@@ -290,8 +290,9 @@ def paint(shot: Shot, solids: Sequence[Solid], camera: Camera, ground: Array) ->
     colours = np.array([FLOOR, *(COLOURS[s.colour] for s in solids), BACKDROP])
     shades = np.zeros((len(colours), 256, 4), np.uint8)  # one word a pixel is looked up faster
     shades[..., :3] = np.multiply.outer(colours, np.arange(256) / 255).transpose(0, 2, 1)
-    words = shades.view(np.uint32).ravel().take(owner * 256 + bright)
-    picture = words.view(np.uint8).reshape(rows, columns, 4)
+    shown: Array = owner * 256 + bright
+    words = shades.view(np.uint32).ravel().take(shown)
+    picture: Array = words.view(np.uint8).reshape(rows, columns, 4)
     if d > 1:
         size = columns // d, rows // d
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
