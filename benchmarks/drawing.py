@@ -35,12 +35,12 @@ def claims() -> Iterator[Claim]:
     stored, font = encode(np.ascontiguousarray(pixels)), ImageFont.load_default(TALL)
     given = decode(stored)
 
-    for what, sides in {
-        "from pixels": (
+    for (what, asked), sides in {
+        ("from pixels", "≥ 4 ×"): (
             lambda: canvas.draw(given.copy(), marks),
             lambda: np.asarray(_pillow(Pillow.fromarray(given), font)),
         ),
-        "from its PNG": (
+        ("from its PNG", "–"): (
             lambda: canvas.draw(decode(stored), marks),
             lambda: np.asarray(_pillow(Pillow.open(io.BytesIO(stored.png)), font)),
         ),
@@ -51,7 +51,7 @@ def claims() -> Iterator[Claim]:
             f"{ours:,.0f} µs",
             f"{theirs:,.0f} µs, Pillow",
             f"{theirs / ours:.1f} × as fast",
-            "≥ 4 ×",
+            asked,
         )
 
 

@@ -21,6 +21,7 @@ from pipeline.versions import Version, parse
 
 EACH = 20  # problems of each task
 PROBLEMS = 1200  # of the asset
+BUILDS = 3  # the best counts: what else runs on the machine only ever takes from a second core
 
 TEXT = f"""
 description: Every task alike, for a benchmark.
@@ -64,9 +65,11 @@ def claims() -> Iterator[Claim]:
         "≤ 2 ×",
     )
     with tempfile.TemporaryDirectory() as root:
-        (one, alone), (two, together) = (_timed(version, f"{root}/{n}", n) for n in (1, 2))
+        tries = [[_timed(version, f"{root}/{n}/{r}", n) for n in (1, 2)] for r in range(BUILDS)]
+    one, two = (built for built, _ in tries[-1])
+    alone, together = (min(took for _, took in column) for column in zip(*tries, strict=True))
     yield Claim(
-        f"{PROBLEMS:,} problems built by two processes",
+        f"{PROBLEMS:,} problems built by two processes, best of {BUILDS}",
         f"{together:.1f} s",
         f"{alone:.1f} s, by one",
         f"{alone / together:.2f} × as fast",
