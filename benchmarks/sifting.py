@@ -4,7 +4,8 @@
 
 The oracle's trajectories are written over and over under new names, four to a problem, as the
 assets lie in the store. Each size is written, and then read, graded and sifted, by a process of its
-own, which tells its largest resident set. 10,000 beside 100,000; with ``--million`` 100,000 beside 1,000,000.
+own, which tells its largest resident set: 10,000 beside 100,000, or with ``--million`` 100,000
+beside 1,000,000.
 """
 
 import argparse
