@@ -11,6 +11,7 @@ from assets import models
 from assets.inputs import Inputs, put, with_rejects
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.decisions import ACCEPTED, REJECTED
+from pipeline.progress import told
 from pipeline.rollout import rollout
 from pipeline.rows import Row
 from pipeline.store import Writer
@@ -86,7 +87,9 @@ def workers() -> int:
 
 def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
     clear = problems.Clear(version)
-    for split, problem, verdict in problems.sample(version, workers(), clear):
+    sampled = problems.sample(version, workers(), clear)
+    wanted = sum(version.problems.splits.values())
+    for split, problem, verdict in told(sampled, "problems", wanted):
         row = (
             {"problem_id": problem.id, "task": problem.task}
             if isinstance(problem, problems.Refused)
@@ -98,10 +101,10 @@ def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
 
 
 def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:
-    told = skills.trajectories(
+    gold = skills.trajectories(
         inputs.problems("skills", pictures=False), version.limits, version.wire
     )
-    for row in _graded(version, inputs.problems("skills", pictures=False), told):
+    for row in _graded(version, inputs.problems("skills", pictures=False), gold):
         put(writer, "skills", _graded_row(row), KEPT)
 
 

@@ -57,6 +57,8 @@ PALETTE = (
 FONT = cv2.FontFace("sans")
 WEIGHT = 600  # semi-bold: legible at 9 px
 
+Heirs = dict[int, Mark]  # the place of an op among its step's → the mark that it replaces
+
 
 @lru_cache(maxsize=4096)  # the labels of a trajectory are compared over and over
 def normalise_label(label: str) -> str:
@@ -101,8 +103,8 @@ def _with_area(op: Op) -> geometry.Corners:
     return Point(first.x - 1, first.y - 1), Point(last.x + 1, last.y + 1)
 
 
-def supersede(live: Sequence[Mark], new: Sequence[Mark], problem: Problem) -> list[Succession]:
-    """Which live marks of earlier steps the marks of one new step take the place of.
+def supersede(live: Sequence[Mark], new: Sequence[tuple[Op, int]], problem: Problem) -> Heirs:
+    """Which live marks of earlier steps the ops of one new step, each with its base, replace.
 
     Same normalised label, same input picture and some `overlap`; matched one to one, greedily by
     overlap, then by op order (later, then earlier).
@@ -111,21 +113,18 @@ def supersede(live: Sequence[Mark], new: Sequence[Mark], problem: Problem) -> li
     for e, earlier in enumerate(live):
         alike.setdefault((earlier.base, normalise_label(earlier.op.label)), []).append(e)
     pairs = []
-    for n, later in enumerate(new):
-        for e in alike.get((later.base, normalise_label(later.op.label)), ()):
-            earlier = live[e]
-            shared = overlap(later.op, earlier.op, problem.images[later.base - 1].size)
+    for n, (later, base) in enumerate(new):
+        for e in alike.get((base, normalise_label(later.label)), ()):
+            shared = overlap(later, live[e].op, problem.images[base - 1].size)
             if shared > 0:
                 pairs.append((-shared, n, e))
-    taken_new: set[int] = set()
-    taken_live: set[int] = set()
-    successions = []
+    heirs: Heirs = {}
+    taken: set[int] = set()
     for _, n, e in sorted(pairs):
-        if n not in taken_new and e not in taken_live:
-            taken_new.add(n)
-            taken_live.add(e)
-            successions.append((n, e))
-    return [Succession(live[e], new[n]) for n, e in sorted(successions)]
+        if n not in heirs and e not in taken:
+            heirs[n] = live[e]
+            taken.add(e)
+    return heirs
 
 
 def execute(state: State, step: Step) -> State:
@@ -136,40 +135,40 @@ def execute(state: State, step: Step) -> State:
     colour) from the mark it supersedes. Turns are the caller's.
     """
     number = len(state.turns)
-    fresh = tuple(
-        Mark(op=op, base=state.views[op.k - 1].base, step=number, lineage=-1) for op in step.ops
-    )
-    heirs = {id(s.later): s.earlier for s in supersede(state.live, fresh, state.problem)}
-    unused = 1 + max((mark.lineage for view in state.views for mark in view.marks), default=-1)
+    placed = [(op, state.views[op.k - 1].base) for op in step.ops]
+    heirs = supersede(state.live, placed, state.problem)
+    unused = len(state.live)  # each lineage so far has one live mark
+    on: dict[int, list[Mark]] = {}  # each target's new marks
     marks, successions = [], []
-    for mark in fresh:
-        earlier = heirs.get(id(mark))
+    for n, (op, base) in enumerate(placed):
+        earlier = heirs.get(n)
+        mark = Mark(op, base, number, unused if earlier is None else earlier.lineage)
         if earlier is None:
-            mark = replace(mark, lineage=unused)
             unused += 1
         else:
-            mark = replace(mark, lineage=earlier.lineage)
             successions.append(Succession(earlier, mark))
+        on.setdefault(op.k, []).append(mark)
         marks.append(mark)
-    replaced = {mark.lineage for mark in marks}
-    views = tuple(
-        _observation(state.views[k - 1], replaced, [mark for mark in marks if mark.op.k == k])
-        for k in dict.fromkeys(op.k for op in step.ops)
-    )
-    gone = {id(s.earlier) for s in successions}
+    replaced = {earlier.lineage for earlier in heirs.values()}
+    views = tuple(_observation(state.views[k - 1], replaced, fresh) for k, fresh in on.items())
     return replace(
         state,
         views=state.views + views,
         observed=(*state.observed, len(views)),
-        live=(*(mark for mark in state.live if id(mark) not in gone), *marks),
+        live=(*_without(state.live, replaced), *marks),
         successions=(*state.successions, *successions),
     )
 
 
 def _observation(target: View, replaced: set[int], marks: Sequence[Mark]) -> View:
     """What the target showed, less what the whole step replaced, plus the step's marks on it."""
-    kept = tuple(mark for mark in target.marks if mark.lineage not in replaced)
-    return View(base=target.base, marks=(*kept, *marks))
+    return View(target.base, (*_without(target.marks, replaced), *marks))
+
+
+def _without(marks: Sequence[Mark], lineages: set[int]) -> Sequence[Mark]:
+    if not lineages:
+        return marks
+    return [mark for mark in marks if mark.lineage not in lineages]
 
 
 def identity(problem: Problem, view: View) -> str:

@@ -13,7 +13,10 @@ Departures listed in `LENIENT` are executed all the same, and cost the format sc
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Literal
 
 from pipeline.types import (
@@ -24,12 +27,10 @@ from pipeline.types import (
     Op,
     Parsed,
     Point,
-    Problem,
     Size,
     State,
     Step,
     Stop,
-    Turn,
 )
 
 PROTOCOL = "1"  # part of what decides a model's answer: raise it when a rendered message changes
@@ -53,8 +54,15 @@ LENIENT = {
 }
 
 _ACTION = re.compile(r"Action:[ \t]*([^\n<`]*)", re.IGNORECASE)
+_TOOLS = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[{\]}]")
+# A list of objects of texts, numbers and lists of these, three brackets deep: what blocks mostly are.
+_FLAT = re.compile(
+    r"""[^][{}"]*+ \[?+ (?:[^][{}"]++ | \{(?:[^][{}"\\]++ | "[^"\\]*+" | \[[^][{}"]*+\])*+\})*+
+    \]?+ [^][{}"]*+""",
+    re.VERBOSE,
+)
 _TAG = re.compile(r"[ \t]*(\w*)")
 
 
@@ -160,43 +168,46 @@ def render(state: State, family: Family, max_turns: int) -> tuple[Message, ...]:
         max_turns: turns the rollout may have, the answer included; the last one is announced.
     """
     problem = state.problem
-    system = SYSTEM.format(coordinates=FRAMES[family.coordinates])
-    messages = [Message("system", (system,)), Message("user", _asked(problem))]
-    shown = len(problem.images)
-    for number, turn in enumerate(state.turns):
+    sizes = tuple(image.size for image in problem.images)
+    messages = [*opening(problem.question, problem.options, sizes, family)]
+    for turn, reply in zip_longest(state.turns, replies(state, max_turns)):
         messages.append(Message("assistant", (turn.text,)))
-        if isinstance(turn.parsed, Answer):
-            break  # nobody answers an answer
-        added = state.observed[number]
-        fresh = range(shown + 1, shown + added + 1)
-        shown += added
-        last = number + 2 >= max_turns
-        messages.append(Message("user", _returned(state, turn, fresh, last)))
+        if reply is not None:
+            messages.append(Message("user", reply))
     return tuple(messages)
 
 
-def _asked(problem: Problem) -> tuple[str | Picture, ...]:
-    parts: list[str | Picture] = []
-    for k, image in enumerate(problem.images, start=1):
-        parts += [Picture(k), f"\n{_described(k, image.size)}\n"]
-    lines = [problem.question]
-    lines += [f"{chr(ord('A') + n)}. {option}" for n, option in enumerate(problem.options)]
-    lines.append(CHOOSE if problem.options else MEASURE)
-    return (*parts, "\n".join(lines))
+def opening(
+    question: str, options: tuple[str, ...], sizes: tuple[Size, ...], family: Family
+) -> tuple[Message, Message]:
+    """What is shown before the first turn; ``sizes`` are those of the input pictures."""
+    system = SYSTEM.format(coordinates=FRAMES[family.coordinates])
+    parts = [part for k, size in enumerate(sizes, start=1) for part in _shown(k, size)]
+    lines = [question]
+    lines += [f"{chr(ord('A') + n)}. {option}" for n, option in enumerate(options)]
+    lines.append(CHOOSE if options else MEASURE)
+    return Message("system", (system,)), Message("user", (*parts, "\n".join(lines)))
 
 
-def _returned(state: State, turn: Turn, fresh: range, last: bool) -> tuple[str | Picture, ...]:
-    parts: list[str | Picture] = []
-    for k in fresh:
-        size = state.problem.images[state.views[k - 1].base - 1].size
-        parts += [Picture(k), f"\n{_described(k, size)}\n"]
-    if isinstance(turn.parsed, Fault):
-        parts.append(f"Nothing was drawn ({turn.parsed.reason}: {turn.parsed.detail}). ")
-    return (*parts, LAST if last else GO_ON)
+def replies(state: State, max_turns: int) -> Iterator[tuple[str | Picture, ...]]:
+    """What is shown after each turn; nobody answers an answer."""
+    k = len(state.problem.images)
+    for number, (turn, added) in enumerate(zip(state.turns, state.observed, strict=True)):
+        if isinstance(turn.parsed, Answer):
+            return
+        parts: list[str | Picture] = []
+        for view in state.views[k : k + added]:
+            k += 1
+            parts += _shown(k, state.problem.images[view.base - 1].size)
+        if isinstance(turn.parsed, Fault):
+            parts.append(f"Nothing was drawn ({turn.parsed.reason}: {turn.parsed.detail}). ")
+        yield (*parts, LAST if number + 2 >= max_turns else GO_ON)
 
 
-def _described(k: int, size: Size) -> str:
-    return f"This is picture {k} (width {size.width}, height {size.height})."
+@lru_cache(maxsize=4096)  # sizes and indices are few
+def _shown(k: int, size: Size) -> tuple[Picture, str]:
+    described = f"This is picture {k} (width {size.width}, height {size.height})."
+    return Picture(k), f"\n{described}\n"
 
 
 # What the model writes ---------------------------------------------------------------------------
@@ -236,6 +247,8 @@ class _Malformed(Exception):
 
 def clean(text: str) -> str:
     """Text that UTF-8 can hold: a lone surrogate becomes its escape, ``\\udc80``."""
+    if text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -304,8 +317,7 @@ def _only(answers: list[str]) -> str:
 
 def _tool(action: re.Match[str], lenient: list[str]) -> str:
     name = action[1].strip()
-    known = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
-    tool = known.get(name.casefold())
+    tool = _TOOLS.get(name.casefold())
     if tool is None:
         raise _Malformed(f"unknown action {name[:40]!r}")
     if not action[0].startswith(f"Action: {tool}"):
@@ -314,7 +326,7 @@ def _tool(action: re.Match[str], lenient: list[str]) -> str:
 
 
 def _sorted(lenient: list[str]) -> tuple[str, ...]:
-    return tuple(name for name in LENIENT if name in lenient)
+    return tuple(name for name in LENIENT if name in lenient) if lenient else ()
 
 
 def _thought(text: str, lenient: list[str]) -> tuple[str, str]:
@@ -337,7 +349,7 @@ def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     block = block[tag.end() :]
     if tag[0] != "json" or not block.startswith("\n") or not block.rstrip(" \t").endswith("\n"):
         lenient.append("fence")
-    rows = _load(block, lenient)
+    rows = _load(block)
     if isinstance(rows, dict):
         lenient.append("bare")
         rows = [rows]
@@ -346,34 +358,44 @@ def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     if not rows or len(rows) > MAX_OPS:
         raise _Malformed("an empty list" if not rows else f"{len(rows)} ops in one turn")
     ops = tuple(_op(row, lenient) for row in rows)
-    if (Box if tool == BOX_TOOL else Line) not in {type(op) for op in ops}:
+    named = Box if tool == BOX_TOOL else Line
+    if not any(isinstance(op, named) for op in ops):
         lenient.append("action")
     return ops
 
 
-def _load(block: str, lenient: list[str]) -> Any:
+def _load(block: str) -> Any:
+    if not _FLAT.fullmatch(block) and (deepest := _deepest(block)) > MAX_DEPTH:
+        raise _Malformed(f"brackets {deepest} deep")
+    try:
+        return _JSON.decode(block)
+    except ValueError as error:  # also an integer of more digits than Python converts
+        raise _Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+def _deepest(block: str) -> int:
+    """How many brackets are open at once, at most."""
     depth = deepest = 0
     for bracket in _BRACKETS.findall(_STRING.sub("", block)):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
         deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise _Malformed(f"brackets {deepest} deep")
+    return deepest
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            lenient.append("keys")
-        return dict(pairs)
 
-    try:
-        return json.loads(block, parse_constant=_no_constant, object_pairs_hook=once)
-    except ValueError as error:  # also an integer of more digits than Python converts
-        raise _Malformed(f"not JSON: {str(error)[:80]}") from None
+class _Twice(dict[str, Any]):
+    """An object that gives a key twice; the last one counts."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else _Twice(made)
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+_JSON = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object)
 _KEYS = {"index", "bbox_2d", "start_point_2d", "end_point_2d", "label"}
 
 
@@ -389,7 +411,7 @@ def _op(row: Any, lenient: list[str]) -> Op:
         raise _Malformed("a label that is too long or not Unicode text")
     if not -(2**31) <= k < 2**31:
         raise _Malformed("index out of any range")
-    if set(row) - _KEYS:
+    if not row.keys() <= _KEYS or isinstance(row, _Twice):
         lenient.append("keys")
     box = "bbox_2d" in row
     if box == ("start_point_2d" in row or "end_point_2d" in row):
@@ -400,10 +422,11 @@ def _op(row: Any, lenient: list[str]) -> Op:
         x1, y1, x2, y2 = _numbers(row, "bbox_2d", 4, lenient)
         if x1 > x2 or y1 > y2:
             lenient.append("corners")
-        corners = Point(min(x1, x2), min(y1, y2)), Point(max(x1, x2), max(y1, y2))
-        return Box(k, corners, label)
-    start, end = (_numbers(row, key, 2, lenient) for key in ("start_point_2d", "end_point_2d"))
-    return Line(k, (Point(*start), Point(*end)), label)
+            x1, y1, x2, y2 = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+        return Box(k, (Point(x1, y1), Point(x2, y2)), label)
+    x1, y1 = _numbers(row, "start_point_2d", 2, lenient)
+    x2, y2 = _numbers(row, "end_point_2d", 2, lenient)
+    return Line(k, (Point(x1, y1), Point(x2, y2)), label)
 
 
 def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> list[int]:
@@ -411,12 +434,12 @@ def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> l
     if not isinstance(values, list) or len(values) != count:
         raise _Malformed(f"{key} missing" if values is None else f"{key} is not {count} numbers")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) not in (int, float):  # a boolean is an int, and no number
             raise _Malformed(f"{key} holds {_brief(value)}, not a number")
         if not -MAX_COORDINATE <= value <= MAX_COORDINATE:  # infinite is out of range too
             raise _Malformed(f"{key} holds a number that is no coordinate")
-    if any(isinstance(value, float) and not value.is_integer() for value in values):
-        lenient.append("fraction")
+        if value % 1:
+            lenient.append("fraction")
     return [round(value) for value in values]
 
 

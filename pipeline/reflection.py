@@ -93,18 +93,15 @@ def executed(state: State) -> Iterator[Mark]:
                 yield mark
 
 
-def alike(mark: Mark) -> tuple[type, int, str]:
-    """What a mark shares with every mark that it may repeat: type, base picture and label."""
-    return type(mark.op), mark.base, normalise_label(mark.op.label)
+def alike(op: Op, base: int) -> tuple[type, int, str]:
+    """What an op shares with every op that it may repeat: type, base picture and label."""
+    return type(op), base, normalise_label(op.label)
 
 
-def repeated(later: Mark, earlier: Mark, tolerance: Tolerance) -> bool:
-    """Whether an op draws an earlier one again: `alike`, and p within the tolerance."""
-    a, b = later.op, earlier.op
-    return alike(later) == alike(earlier) and (a.p == b.p or _near(a, b, tolerance))
-
-
-def _near(a: Op, b: Op, tolerance: Tolerance) -> bool:
+def same_place(a: Op, b: Op, tolerance: Tolerance) -> bool:
+    """Whether two ops of one type lie within the tolerance of each other."""
+    if a.p == b.p:
+        return True
     if isinstance(a, Line):
         ends = [geometry.distance(p, q) for p, q in zip(a.p, b.p, strict=True)]
         return tolerance.ends > 0 and max(ends) <= tolerance.ends
@@ -133,6 +130,12 @@ def _size(problem: Problem, mark: Mark) -> Size:
     return problem.images[mark.base - 1].size
 
 
+def _repeated(later: Mark, earlier: Mark, tolerance: Tolerance) -> bool:
+    """Whether a mark of the same label draws an earlier one again."""
+    same = type(later.op) is type(earlier.op) and later.base == earlier.base
+    return same and same_place(later.op, earlier.op, tolerance)
+
+
 def _paper(drawn: Sequence[Mark], repeats: Tolerance) -> bool:
     by_label: dict[str, list[Mark]] = {}
     for mark in drawn:
@@ -140,7 +143,7 @@ def _paper(drawn: Sequence[Mark], repeats: Tolerance) -> bool:
     return any(
         a.step != b.step
         and (type(a.op), a.op.k, a.op.p) != (type(b.op), b.op.k, b.op.p)
-        and not repeated(b, a, repeats)
+        and not _repeated(b, a, repeats)
         for marks in by_label.values()
         for a, b in combinations(marks, 2)
     )
@@ -156,10 +159,13 @@ def _relocations(
     heirs = {id(s.later) for s in state.successions}
     died = {id(s.earlier): s.later.step for s in state.successions}
     moved: set[int] = set()
-    for n, later in enumerate(drawn):
-        if id(later) in heirs or len(_truths(problem, later)) != 1:
+    named: dict[tuple[int, str], list[Mark]] = {}  # what was drawn so far
+    for later in drawn:
+        same = named.setdefault((later.base, normalise_label(later.op.label)), [])
+        same.append(later)
+        if len(same) == 1 or id(later) in heirs or len(_truths(problem, later)) != 1:
             continue
-        for earlier in reversed(drawn[:n]):
+        for earlier in reversed(same):
             live = died.get(id(earlier), later.step) >= later.step and id(earlier) not in moved
             if live and earlier.step < later.step and _elsewhere(problem, earlier, later):
                 moved.add(id(earlier))
@@ -168,10 +174,8 @@ def _relocations(
 
 
 def _elsewhere(problem: Problem, earlier: Mark, later: Mark) -> bool:
-    """The same label on the same picture, no overlap, and no line that goes on from another."""
+    """Of marks with the same label and picture: no overlap, and no line that goes on from another."""
     a, b, size = later.op, earlier.op, _size(problem, later)
-    if later.base != earlier.base or normalise_label(a.label) != normalise_label(b.label):
-        return False
     if isinstance(a, Line) and isinstance(b, Line) and continues(a, b, size):
         return False
     return overlap(a, b, size) == 0

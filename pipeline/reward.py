@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from pipeline import geometry
 from pipeline.types import (
@@ -84,8 +85,8 @@ def mean_relative_accuracy(given: Fraction, truth: Fraction) -> float:
     """The share of θ in {0.50, 0.55, …, 0.95} with |A − Â| / |Â| < 1 − θ, exactly (Â = 0: 1 or 0)."""
     if truth == 0:
         return float(given == 0)
-    gap = 20 * abs(given - truth)
-    return sum(gap < j * abs(truth) for j in range(1, 11)) / 10
+    missed = 20 * abs(given - truth) // abs(truth)  # that many of ten are not within their θ
+    return max(0, 10 - missed) / 10
 
 
 # A lone letter, perhaps in brackets; one with a separator after it, and whatever follows.
@@ -152,8 +153,11 @@ def number(text: str) -> Fraction | None:
     Reads "1,234", "3 meters", "50%", "1/2", "2e3", "minus 5" and words up to twenty. What it cannot
     be sure of ("two hundred", "5k", "1½") is no number rather than a wrong one.
     """
-    if len(text) > 1000:
-        return None
+    return None if len(text) > 1000 else _stated(text)
+
+
+@lru_cache(maxsize=1024)  # the truth is asked for with every sample, and answers are alike
+def _stated(text: str) -> Fraction | None:
     said = " ".join(text.casefold().translate(_DASHES).split())
     if _SCALED.search(said):
         return None
@@ -204,29 +208,29 @@ def _pairs(
     problem: Problem, marks: Sequence[Mark], truth: Sequence[Op]
 ) -> list[tuple[float, int, int]]:
     """(how well, mark, truth object), one to one, best first."""
-    found = sorted(
-        (
-            (_match(mark, op, problem), m, t)
-            for m, mark in enumerate(marks)
-            for t, op in enumerate(truth)
-        ),
-        key=lambda pair: (-pair[0], pair[1], pair[2]),
-    )
+    there: dict[tuple[int, type], list[int]] = {}
+    for t, op in enumerate(truth):
+        there.setdefault((op.k, type(op)), []).append(t)
+    found = []
+    for m, mark in enumerate(marks):
+        for t in there.get((mark.base, type(mark.op)), ()):
+            value = _match(mark.op, truth[t], problem)
+            if value > 0:
+                found.append((-value, m, t))
     pairs: list[tuple[float, int, int]] = []
     used_marks: set[int] = set()
     used_truth: set[int] = set()
-    for value, m, t in found:
-        if value > 0 and m not in used_marks and t not in used_truth:
+    for value, m, t in sorted(found):
+        if m not in used_marks and t not in used_truth:
             used_marks.add(m)
             used_truth.add(t)
-            pairs.append((value, m, t))
+            pairs.append((-value, m, t))
     return pairs
 
 
-def _match(mark: Mark, truth: Op, problem: Problem) -> float:
-    if mark.base != truth.k or type(mark.op) is not type(truth):
-        return 0.0
+def _match(op: Op, truth: Op, problem: Problem) -> float:
+    """Of an op of the truth's type, on its picture."""
     if isinstance(truth, Box):
-        return geometry.iou(mark.op.p, truth.p)
+        return geometry.iou(op.p, truth.p)
     diagonal = geometry.diagonal(problem.images[truth.k - 1].size)
-    return max(0.0, 1 - geometry.mean_end_distance(mark.op.p, truth.p) / (LINE_MATCH * diagonal))
+    return max(0.0, 1 - geometry.mean_end_distance(op.p, truth.p) / (LINE_MATCH * diagonal))

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from pipeline import canvas, geometry, tokens
 from pipeline.protocol import FAMILIES, Family, clean, from_wire, parse
-from pipeline.reflection import Tolerance, alike, executed, repeated
+from pipeline.reflection import Tolerance, alike, executed, same_place
 from pipeline.tokens import Count
 from pipeline.types import (
     Answer,
     Box,
     Failure,
     Fault,
-    Mark,
     Op,
     Policy,
     PolicyError,
@@ -68,7 +67,7 @@ def read_turn(
     parsed = parse(text)
     if truncated:
         parsed = Fault(Stop.TRUNCATED, "the turn hit its token limit")
-    elif isinstance(parsed, Step):
+    elif isinstance(parsed, Step) and family.coordinates != "pixels":
         parsed = replace(parsed, ops=tuple(_in_pixels(state, op, family) for op in parsed.ops))
     return Turn(text=clean(text), parsed=parsed, ids=ids, logprobs=logprobs)
 
@@ -95,16 +94,21 @@ def advance(
     parsed = turn.parsed
     if isinstance(parsed, Step):
         parsed = _checked(state, parsed, limits)
-    turn = replace(turn, parsed=parsed)
-    if isinstance(parsed, Step):
-        after = canvas.execute(state, parsed)
-    else:
-        after = replace(state, observed=(*state.observed, 0))
-    after = replace(after, turns=(*state.turns, turn))
+    if parsed is not turn.parsed:
+        turn = replace(turn, parsed=parsed)
+    after = _after(state, turn)
     stop = _stop(after, parsed, limits, family, count)
     if stop is None:
         return after
     return Trajectory(state.problem.id, state.sample, after.turns, stop)
+
+
+def _after(state: State, turn: Turn) -> State:
+    """What a turn, checked, makes of a state."""
+    if isinstance(turn.parsed, Step):
+        drawn = canvas.execute(state, turn.parsed)
+        return replace(drawn, turns=(*state.turns, turn))
+    return replace(state, turns=(*state.turns, turn), observed=(*state.observed, 0))
 
 
 def _stop(
@@ -130,7 +134,8 @@ def _checked(state: State, step: Step, limits: Limits) -> Step | Fault:
             return Fault(Stop.BAD_OP, f"index {op.k}: there are {len(state.views)} pictures")
         size = state.problem.images[state.views[op.k - 1].base - 1].size
         if isinstance(op, Box):
-            op = replace(op, p=geometry.clip_box(op.p, size))
+            inside = geometry.clip_box(op.p, size)
+            op = op if inside == op.p else Box(op.k, inside, op.label)
             if geometry.area(op.p) == 0:
                 return Fault(Stop.BAD_OP, f"box {op.label[:40]!r} has no area on picture {op.k}")
         elif not geometry.meets_picture(op.p, size):
@@ -140,20 +145,19 @@ def _checked(state: State, step: Step, limits: Limits) -> Step | Fault:
         return Fault(Stop.REPEATED_OP, f"{again.label[:40]!r} was drawn there before")
     if len(state.views) + len({op.k for op in ops}) > limits.max_images:
         return Fault(Stop.TOO_MANY_IMAGES, f"more than {limits.max_images} pictures")
-    return replace(step, ops=tuple(ops))
+    return Step(step.thought, tuple(ops), step.lenient)
 
 
 def _first_repeat(state: State, ops: list[Op], repeats: Tolerance) -> Op | None:
     """The first op that equals any earlier one of the trajectory, live or not, or of its own step."""
-    drawn: dict[tuple[type, int, str], list[Mark]] = {}
+    drawn: dict[tuple[type, int, str], list[Op]] = {}
     for mark in executed(state):
-        drawn.setdefault(alike(mark), []).append(mark)
+        drawn.setdefault(alike(mark.op, mark.base), []).append(mark.op)
     for op in ops:
-        mark = Mark(op, state.views[op.k - 1].base, len(state.turns), -1)
-        before = drawn.setdefault(alike(mark), [])
-        if any(repeated(mark, earlier, repeats) for earlier in before):
+        before = drawn.setdefault(alike(op, state.views[op.k - 1].base), [])
+        if any(same_place(op, earlier, repeats) for earlier in before):
             return op
-        before.append(mark)
+        before.append(op)
     return None
 
 
@@ -161,11 +165,7 @@ def retrace(problem: Problem, trajectory: Trajectory) -> State:
     """What a trajectory came to: its views, live marks and successions, from its stored ops."""
     state = canvas.opened(problem, trajectory.sample)
     for turn in trajectory.turns:
-        if isinstance(turn.parsed, Step):
-            after = canvas.execute(state, turn.parsed)
-        else:
-            after = replace(state, observed=(*state.observed, 0))
-        state = replace(after, turns=(*state.turns, turn))
+        state = _after(state, turn)
     return state
 
 

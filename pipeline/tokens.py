@@ -6,13 +6,13 @@ ChatML, as the Qwen2.5-VL and Qwen3-VL families have it.
 Does not: touch pixels (`pixels` does), or shorten anything: what does not fit is refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from pipeline.protocol import Family, Message, Picture, render
+from pipeline.protocol import Family, Message, Picture, opening, render, replies
 from pipeline.types import Answer, Size, State, Turn
 
 BYTES_PER_TOKEN = (
@@ -198,21 +198,34 @@ def of_picture(size: Size, family: Family) -> int:
 
 
 def of_text(text: str) -> int:
-    return ceil(len(text.encode("utf-8", "backslashreplace")) / BYTES_PER_TOKEN)
+    length = len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
+    return ceil(length / BYTES_PER_TOKEN)
 
 
 def estimate(state: State, family: Family, max_turns: int) -> int:
     """Tokens of everything rendered so far; a turn whose ids are known counts them."""
-    total, turns = 0, iter(state.turns)
-    for message in render(state, family, max_turns):
-        total += FRAME
-        if message.role == "assistant" and (ids := next(turns).ids) is not None:
-            total += len(ids)
-            continue
-        for part in message.parts:
-            if isinstance(part, Picture):
-                view = state.views[part.k - 1]
-                total += of_picture(state.problem.images[view.base - 1].size, family)
-            else:
-                total += of_text(part)
+    problem = state.problem
+    sizes = tuple(image.size for image in problem.images)
+    total = _of_opening(problem.question, problem.options, sizes, family)
+    for turn in state.turns:
+        total += FRAME + (of_text(turn.text) if turn.ids is None else len(turn.ids))
+    every = [sizes[view.base - 1] for view in state.views]
+    for reply in replies(state, max_turns):
+        total += FRAME + _of_parts(reply, every, family)
     return total
+
+
+@lru_cache(maxsize=1024)  # asked for anew with every turn of every sample
+def _of_opening(
+    question: str, options: tuple[str, ...], sizes: tuple[Size, ...], family: Family
+) -> int:
+    messages = opening(question, options, sizes, family)
+    return sum(FRAME + _of_parts(message.parts, sizes, family) for message in messages)
+
+
+def _of_parts(parts: Sequence[str | Picture], sizes: Sequence[Size], family: Family) -> int:
+    """Of one message; ``sizes`` are those of all pictures."""
+    return sum(
+        of_text(part) if isinstance(part, str) else of_picture(sizes[part.k - 1], family)
+        for part in parts
+    )

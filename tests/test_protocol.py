@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import canvas
+from pipeline import canvas, protocol
 from pipeline.protocol import (
     FAMILIES,
     GO_ON,
@@ -188,6 +188,19 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_json_in_the_block_gives_a_step_or_a_fault(value: object) -> None:
     assert isinstance(parse(drawing(json.dumps(value))), Step | Fault)
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(["[", "]", "{", "}", '"', "\\", "x", " ", "1,"]), max_size=40))
+def test_what_is_flat_at_a_glance_is_flat_by_count(pieces: list[str]) -> None:
+    block = "".join(pieces)
+    if protocol._FLAT.fullmatch(block):
+        assert protocol._deepest(block) <= 3
+
+
+def test_a_strict_block_is_flat_at_a_glance() -> None:
+    said = write(Step("Both.", (box(1, 2, 3, 4, "it's [1] {a}"), line(5, 6, 7, 8))))
+    assert protocol._FLAT.fullmatch(said.split("```json")[1].split("```")[0])
 
 
 @pytest.mark.parametrize(

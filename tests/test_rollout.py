@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import canvas
-from pipeline.protocol import FAMILIES, write
+from pipeline.protocol import FAMILIES, render, write
 from pipeline.reflection import Tolerance
 from pipeline.rollout import Limits, advance, read_turn, retrace, rollout
 from pipeline.types import (
@@ -133,6 +133,22 @@ def test_ids_that_are_known_are_counted_and_an_answer_is_not_answered() -> None:
     assert tokens.estimate(known, PIXELS, 10) == plain - tokens.of_text(state.turns[0].text) + 500
     done = replace(state, turns=(*state.turns, Turn("x" * 30, DONE)), observed=(1, 0))
     assert tokens.estimate(done, PIXELS, 10) == plain + tokens.FRAME + 10
+
+
+@pytest.mark.parametrize("max_turns", [2, 3, 10])
+def test_the_estimate_is_of_every_message_that_is_rendered(max_turns: int) -> None:
+    from pipeline import tokens
+
+    limits = Limits(max_turns=20, tell_faults=True)
+    for said in ([], [LOOK], [LOOK, "no action", moving(3)], [LOOK, moving(1), moving(2)]):
+        state = run(plain_problem(question="Where – ici?"), said, limits)
+        assert isinstance(state, State)
+        naive = 0
+        for message in render(state, PIXELS, max_turns):
+            naive += tokens.FRAME
+            for part in message.parts:  # 8 × 8 patches and two brackets
+                naive += tokens.of_text(part) if isinstance(part, str) else 66
+        assert tokens.estimate(state, PIXELS, max_turns) == naive
 
 
 def test_a_turn_full_of_ops_is_checked_in_no_time() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 import cv2
@@ -85,6 +86,13 @@ def outline(
     figure: str, x: float, y: float, radius: float, turn: float
 ) -> list[tuple[float, float]]:
     """Corners of a figure around (x, y), px; ``turn`` in radians. A circle is a 48-gon."""
+    corners = _unit_outline(figure, turn)
+    return [(x + radius * reach * cos, y + radius * reach * sin) for reach, cos, sin in corners]
+
+
+@lru_cache(maxsize=1024)  # a figure that moves is drawn again and again
+def _unit_outline(figure: str, turn: float) -> list[tuple[float, float, float]]:
+    """Of each corner, how far out it is, in radii, and the cosine and sine of where."""
     corners, inner = {
         "circle": (48, 1.0),
         "square": (4, 1.0),
@@ -96,17 +104,17 @@ def outline(
     points = []
     for n in range(corners):
         angle = turn + 2 * math.pi * n / corners - math.pi / 2
-        reach = radius * (inner if n % 2 else 1.0)
+        reach = inner if n % 2 else 1.0
         if figure == "square":
             angle += math.pi / 4
         elif figure == "diamond":
-            reach *= 0.6 if n % 2 else 1.0  # slender: a turned square is no diamond
+            reach = 0.6 if n % 2 else 1.0  # slender: a turned square is no diamond
         elif figure == "cross":
             arm, notch = math.atan2(0.3, 0.95), math.pi / 4
             side, part = divmod(n, 3)
             angle = turn + side * math.pi / 2 + (-arm, arm, notch)[part]
-            reach = radius * (math.hypot(0.3, 0.95) if part < 2 else 0.3 * math.sqrt(2))
-        points.append((x + reach * math.cos(angle), y + reach * math.sin(angle)))
+            reach = math.hypot(0.3, 0.95) if part < 2 else 0.3 * math.sqrt(2)
+        points.append((reach, math.cos(angle), math.sin(angle)))
     return points
 
 
@@ -142,5 +150,7 @@ def paper(rng: Random, width: int, height: int) -> Pixels:
     first, second = ([rng.randint(215, 250) for _ in range(3)] for _ in range(2))
     slope = np.linspace(0, 1, height if rng.random() < 0.5 else width)
     blend = np.outer(1 - slope, first) + np.outer(slope, second)  # (side, 3)
-    rows = blend[:, None, :] if len(slope) == height else blend[None, :, :]
-    return np.ascontiguousarray(np.broadcast_to(rows, (height, width, 3)).astype(np.uint8))
+    tints = blend.astype(np.uint8)
+    if len(slope) == height:
+        return np.repeat(tints[:, None], width, axis=1)
+    return np.repeat(tints[None], height, axis=0)

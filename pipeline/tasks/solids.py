@@ -297,12 +297,15 @@ def paint(shot: Shot, solids: Sequence[Solid], camera: Camera, ground: Array) ->
         owner[(np.add.outer(along, across) > horizon) & (owner == 0)] = len(solids) + 1
         bright[owner == len(solids) + 1] = 255
     colours = np.array([FLOOR, *(COLOURS[s.colour] for s in solids), BACKDROP])
-    shades = np.multiply.outer(colours, np.arange(256) / 255).astype(np.uint8)
-    picture = shades.transpose(0, 2, 1).reshape(-1, 3).take(owner * 256 + bright, axis=0)
+    shades = np.zeros((len(colours), 256, 4), np.uint8)  # one word a pixel is looked up faster
+    shades[..., :3] = np.multiply.outer(colours, np.arange(256) / 255).transpose(0, 2, 1)
+    shown: Array = owner * 256 + bright
+    words = shades.view(np.uint32).ravel().take(shown)
+    picture: Array = words.view(np.uint8).reshape(rows, columns, 4)
     if d > 1:
         size = columns // d, rows // d
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(picture, np.uint8)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def tag(pixels: Pixels, shot: Shot, texts: Mapping[int, str]) -> Shot:
