@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from pipeline.types import Image, Size
 
@@ -28,6 +28,7 @@ MAX_BYTES = 64 * 2**20
 MAX_SIDE = 20_000  # px; the longest picture that is opened at all
 MAX_AREA = 64 * 10**6  # px; what is decoded at most: 192 MB as RGB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+SRGB = ImageCms.createProfile("sRGB")
 PNG_LEVEL = 3  # zlib's; 6 saves 4 % of synthetic scenes and takes three times as long
 
 
@@ -40,6 +41,7 @@ BROKEN = (
 
 class BadPicture(StrEnum):
     MISSING = "missing"
+    OUTSIDE = "outside"  # of the folder that it was to be in
     EMPTY = "empty"
     TOO_LARGE = "too_large"
     NOT_A_PICTURE = "not_a_picture"
@@ -55,10 +57,28 @@ class PictureError(ValueError):
         self.detail = detail
 
 
-def read(source: Path | bytes) -> Pixels:
-    """Opens an untrusted picture: checked, turned upright as its EXIF says, converted to RGB.
+def within(folder: Path, name: str) -> Path:
+    """Where a file of a folder lies, all links followed; ``name`` may be hostile, ``folder`` not.
 
-    Transparent pixels are laid on white. Of an animation the first frame is taken.
+    Raises:
+        PictureError: if the name is absolute or goes up, or a link leads out of the folder.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise PictureError(BadPicture.OUTSIDE, f"{name!r} is no path inside a folder")
+    try:
+        place = (folder / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # no such name, or links that go round in a circle
+        raise PictureError(BadPicture.MISSING, repr(name[:80])) from None
+    if not place.is_relative_to(folder.resolve()):
+        raise PictureError(BadPicture.OUTSIDE, f"{name!r} leads to {place}")
+    return place
+
+
+def read(source: Path | bytes) -> Pixels:
+    """Opens an untrusted picture: checked, turned upright as its EXIF says, converted to sRGB.
+
+    Transparent pixels are laid on white. Of an animation the first frame is taken. A picture with
+    a colour profile is converted by it; a profile that is broken or not for it is ignored.
 
     Raises:
         PictureError: if it is missing, empty, larger than ``MAX_*``, cut short or no picture.
@@ -102,20 +122,50 @@ def _bytes(source: Path | bytes) -> bytes:
 
 
 def _rgb(picture: Pillow.Image) -> Pixels:
+    alpha = None
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        deep = np.asarray(picture, dtype=np.float64)
-        top = 65535.0
-        if picture.mode == "F":
-            top = float(deep.max(initial=1.0, where=np.isfinite(deep)))
-        shown = np.nan_to_num(deep, nan=0, posinf=top, neginf=0)
-        grey = np.clip(shown * 255 / top, 0, 255).astype(np.uint8)
-        if isinstance(level := picture.info.get("transparency"), int):
-            grey[deep == level] = 255
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if picture.has_transparency_data:
+        picture, alpha = _shallow(picture)
+    elif picture.has_transparency_data:
+        grey = picture.mode in ("1", "L", "LA")  # a profile for grey takes no colours
+        picture = picture.convert("LA" if grey else "RGBA")
+        alpha = picture.getchannel("A")
+        picture = picture.convert("L" if grey else "RGB")
+    elif picture.mode in ("1", "P"):
+        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    picture = _srgb(picture)
+    if alpha is not None:
         paper = Pillow.new("RGBA", picture.size, "white")
-        picture = Pillow.alpha_composite(paper, picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+        picture.putalpha(alpha)
+        picture = Pillow.alpha_composite(paper, picture).convert("RGB")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def _shallow(picture: Pillow.Image) -> tuple[Pillow.Image, Pillow.Image | None]:
+    """Deep grey as eight bits, and its alpha if one of its levels is transparent."""
+    deep = np.asarray(picture, dtype=np.float64)
+    top = 65535.0
+    if picture.mode == "F":
+        top = float(deep.max(initial=1.0, where=np.isfinite(deep)))
+    shown = np.nan_to_num(deep, nan=0, posinf=top, neginf=0)
+    grey = Pillow.fromarray(np.clip(shown * 255 / top, 0, 255).astype(np.uint8))
+    grey.info["icc_profile"] = picture.info.get("icc_profile")
+    level = picture.info.get("transparency")
+    seen = Pillow.fromarray(np.where(deep == level, 0, 255).astype(np.uint8))
+    return grey, seen if isinstance(level, int) else None
+
+
+def _srgb(picture: Pillow.Image) -> Pillow.Image:
+    """RGB for a screen, by the picture's colour profile if that says how."""
+    profile = picture.info.get("icc_profile")
+    if not isinstance(profile, bytes):
+        return picture.convert("RGB")
+    try:
+        colours = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        shown = ImageCms.profileToProfile(picture, colours, SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, *BROKEN):
+        return picture.convert("RGB")
+    assert shown is not None  # it is not asked to work in place
+    return shown
 
 
 def fit_size(size: Size, unit: int, max_pixels: int) -> Size:
