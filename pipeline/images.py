@@ -1,4 +1,4 @@
-"""The only way in for a picture, and the only codec.
+"""The only way in for a picture, and the only codec. Frames of a video come in through `video`.
 
 What comes from outside goes through `read` (hostile until proven a picture) and `fit` (once, to
 the patch grid). From there on a picture is an `Image`: lossless, hashed, in the pixels that the
@@ -11,6 +11,7 @@ import struct
 import warnings
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -45,11 +46,14 @@ class BadPicture(StrEnum):
     EMPTY = "empty"
     TOO_LARGE = "too_large"
     NOT_A_PICTURE = "not_a_picture"
+    NOT_A_VIDEO = "not_a_video"
     TRUNCATED = "truncated"
+    TOO_SHORT = "too_short"  # a video of fewer frames than are asked for
+    TOO_LONG = "too_long"
 
 
 class PictureError(ValueError):
-    """A picture that is refused. ``reason`` is one of `BadPicture`."""
+    """A picture or a video that is refused. ``reason`` is one of `BadPicture`."""
 
     def __init__(self, reason: BadPicture, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -104,21 +108,29 @@ def read(source: Path | bytes) -> Pixels:
 
 
 def _bytes(source: Path | bytes) -> bytes:
-    if isinstance(source, Path):
+    with opened(source, MAX_BYTES) as stream:
+        return stream.read()
+
+
+def opened(source: Path | bytes, max_bytes: int) -> BinaryIO:
+    """A stream of a source that is there and neither empty nor too large; closing it is the caller's.
+
+    Raises:
+        PictureError: if it is missing, cannot be opened, is empty, or has more than ``max_bytes``.
+    """
+    if isinstance(source, bytes):
+        stream, size = cast(BinaryIO, io.BytesIO(source)), len(source)
+    else:
         try:
-            there = source.is_file()
-        except OSError:  # a name that no file can have
-            there = False
-        if not there:
-            raise PictureError(BadPicture.MISSING, source.name)
-        if source.stat().st_size > MAX_BYTES:
-            raise PictureError(BadPicture.TOO_LARGE, f"{source.stat().st_size} bytes")
-        source = source.read_bytes()
-    if not source:
-        raise PictureError(BadPicture.EMPTY, "zero bytes")
-    if len(source) > MAX_BYTES:
-        raise PictureError(BadPicture.TOO_LARGE, f"{len(source)} bytes")
-    return source
+            if not source.is_file():  # a pipe would be waited for
+                raise FileNotFoundError("no such file")
+            stream, size = source.open("rb"), source.stat().st_size
+        except (OSError, ValueError) as error:  # may not be read, or a name that no file can have
+            raise PictureError(BadPicture.MISSING, f"{source.name[:80]}: {error}") from None
+    if 0 < size <= max_bytes:
+        return stream
+    stream.close()
+    raise PictureError(BadPicture.TOO_LARGE if size else BadPicture.EMPTY, f"{size} bytes")
 
 
 def _rgb(picture: Pillow.Image) -> Pixels:
