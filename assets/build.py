@@ -8,9 +8,10 @@ from assets.graph import NODES, address, lineage, recipe, schemas
 from assets.inputs import Inputs
 from assets.launch import Launch, process
 from pipeline.canvas import RENDERER
+from pipeline.manifest import Manifest
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import Row, hugging_face
-from pipeline.store import Manifest, Store, Writer
+from pipeline.store import Store, Writer
 from pipeline.versions import Version
 
 

@@ -321,7 +321,7 @@ def _distributions(asset: str, a: Side, b: Side, store: Store) -> Iterator[Distr
 def _seen(asset: str, side: Side, store: Store) -> Iterator[tuple[str, Value | None]]:
     """Every quantity of every row that an asset kept."""
     columns = COLUMNS[NODES[asset].tables]
-    for table in schemas(asset):
+    for table in TABLES[NODES[asset].tables]:
         if table != REJECTS:
             for row in _rows(side, store, asset, table, columns):
                 yield from _quantities(row)

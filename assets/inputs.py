@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from assets.launch import Launch, process
 from pipeline import rows
+from pipeline.manifest import Manifest
 from pipeline.rows import Row
-from pipeline.store import Manifest, Store, StoreError, Writer
+from pipeline.store import Store, StoreError, Writer
 from pipeline.types import Problem, Trajectory, Verdict
 
 REJECTS = "rejects"

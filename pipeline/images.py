@@ -1,4 +1,4 @@
-"""The only way in for a picture, and the only codec.
+"""The only way in for a picture, and the only codec. Frames of a video come in through `video`.
 
 What comes from outside goes through `read` (hostile until proven a picture) and `fit` (once, to
 the patch grid). From there on a picture is an `Image`: lossless, hashed, in the pixels that the
@@ -11,12 +11,13 @@ import struct
 import warnings
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from pipeline.types import Image, Size
 
@@ -28,6 +29,7 @@ MAX_BYTES = 64 * 2**20
 MAX_SIDE = 20_000  # px; the longest picture that is opened at all
 MAX_AREA = 64 * 10**6  # px; what is decoded at most: 192 MB as RGB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+SRGB = ImageCms.createProfile("sRGB")
 PNG_LEVEL = 3  # zlib's; 6 saves 4 % of synthetic scenes and takes three times as long
 
 
@@ -40,14 +42,18 @@ BROKEN = (
 
 class BadPicture(StrEnum):
     MISSING = "missing"
+    OUTSIDE = "outside"  # of the folder that it was to be in
     EMPTY = "empty"
     TOO_LARGE = "too_large"
     NOT_A_PICTURE = "not_a_picture"
+    NOT_A_VIDEO = "not_a_video"
     TRUNCATED = "truncated"
+    TOO_SHORT = "too_short"  # a video of fewer frames than are asked for
+    TOO_LONG = "too_long"
 
 
 class PictureError(ValueError):
-    """A picture that is refused. ``reason`` is one of `BadPicture`."""
+    """A picture or a video that is refused. ``reason`` is one of `BadPicture`."""
 
     def __init__(self, reason: BadPicture, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -55,10 +61,28 @@ class PictureError(ValueError):
         self.detail = detail
 
 
-def read(source: Path | bytes) -> Pixels:
-    """Opens an untrusted picture: checked, turned upright as its EXIF says, converted to RGB.
+def within(folder: Path, name: str) -> Path:
+    """Where a file of a folder lies, all links followed; ``name`` may be hostile, ``folder`` not.
 
-    Transparent pixels are laid on white. Of an animation the first frame is taken.
+    Raises:
+        PictureError: if the name is absolute or goes up, or a link leads out of the folder.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise PictureError(BadPicture.OUTSIDE, f"{name!r} is no path inside a folder")
+    try:
+        place = (folder / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # no such name, or links that go round in a circle
+        raise PictureError(BadPicture.MISSING, repr(name[:80])) from None
+    if not place.is_relative_to(folder.resolve()):
+        raise PictureError(BadPicture.OUTSIDE, f"{name!r} leads to {place}")
+    return place
+
+
+def read(source: Path | bytes) -> Pixels:
+    """Opens an untrusted picture: checked, turned upright as its EXIF says, converted to sRGB.
+
+    Transparent pixels are laid on white. Of an animation the first frame is taken. A picture with
+    a colour profile is converted by it; a profile that is broken or not for it is ignored.
 
     Raises:
         PictureError: if it is missing, empty, larger than ``MAX_*``, cut short or no picture.
@@ -84,38 +108,76 @@ def read(source: Path | bytes) -> Pixels:
 
 
 def _bytes(source: Path | bytes) -> bytes:
-    if isinstance(source, Path):
+    with opened(source, MAX_BYTES) as stream:
+        return stream.read()
+
+
+def opened(source: Path | bytes, max_bytes: int) -> BinaryIO:
+    """A stream of a source that is there and neither empty nor too large; closing it is the caller's.
+
+    Raises:
+        PictureError: if it is missing, cannot be opened, is empty, or has more than ``max_bytes``.
+    """
+    if isinstance(source, bytes):
+        stream, size = cast(BinaryIO, io.BytesIO(source)), len(source)
+    else:
         try:
-            there = source.is_file()
-        except OSError:  # a name that no file can have
-            there = False
-        if not there:
-            raise PictureError(BadPicture.MISSING, source.name)
-        if source.stat().st_size > MAX_BYTES:
-            raise PictureError(BadPicture.TOO_LARGE, f"{source.stat().st_size} bytes")
-        source = source.read_bytes()
-    if not source:
-        raise PictureError(BadPicture.EMPTY, "zero bytes")
-    if len(source) > MAX_BYTES:
-        raise PictureError(BadPicture.TOO_LARGE, f"{len(source)} bytes")
-    return source
+            if not source.is_file():  # a pipe would be waited for
+                raise FileNotFoundError("no such file")
+            stream, size = source.open("rb"), source.stat().st_size
+        except (OSError, ValueError) as error:  # may not be read, or a name that no file can have
+            raise PictureError(BadPicture.MISSING, f"{source.name[:80]}: {error}") from None
+    if 0 < size <= max_bytes:
+        return stream
+    stream.close()
+    raise PictureError(BadPicture.TOO_LARGE if size else BadPicture.EMPTY, f"{size} bytes")
 
 
 def _rgb(picture: Pillow.Image) -> Pixels:
+    alpha = None
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        deep = np.asarray(picture, dtype=np.float64)
-        top = 65535.0
-        if picture.mode == "F":
-            top = float(deep.max(initial=1.0, where=np.isfinite(deep)))
-        shown = np.nan_to_num(deep, nan=0, posinf=top, neginf=0)
-        grey = np.clip(shown * 255 / top, 0, 255).astype(np.uint8)
-        if isinstance(level := picture.info.get("transparency"), int):
-            grey[deep == level] = 255
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if picture.has_transparency_data:
+        picture, alpha = _shallow(picture)
+    elif picture.has_transparency_data:
+        grey = picture.mode in ("1", "L", "LA")  # a profile for grey takes no colours
+        picture = picture.convert("LA" if grey else "RGBA")
+        alpha = picture.getchannel("A")
+        picture = picture.convert("L" if grey else "RGB")
+    elif picture.mode in ("1", "P"):
+        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    picture = _srgb(picture)
+    if alpha is not None:
         paper = Pillow.new("RGBA", picture.size, "white")
-        picture = Pillow.alpha_composite(paper, picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+        picture.putalpha(alpha)
+        picture = Pillow.alpha_composite(paper, picture).convert("RGB")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def _shallow(picture: Pillow.Image) -> tuple[Pillow.Image, Pillow.Image | None]:
+    """Deep grey as eight bits, and its alpha if one of its levels is transparent."""
+    deep = np.asarray(picture, dtype=np.float64)
+    top = 65535.0
+    if picture.mode == "F":
+        top = float(deep.max(initial=1.0, where=np.isfinite(deep)))
+    shown = np.nan_to_num(deep, nan=0, posinf=top, neginf=0)
+    grey = Pillow.fromarray(np.clip(shown * 255 / top, 0, 255).astype(np.uint8))
+    grey.info["icc_profile"] = picture.info.get("icc_profile")
+    level = picture.info.get("transparency")
+    seen = Pillow.fromarray(np.where(deep == level, 0, 255).astype(np.uint8))
+    return grey, seen if isinstance(level, int) else None
+
+
+def _srgb(picture: Pillow.Image) -> Pillow.Image:
+    """RGB for a screen, by the picture's colour profile if that says how."""
+    profile = picture.info.get("icc_profile")
+    if not isinstance(profile, bytes):
+        return picture.convert("RGB")
+    try:
+        colours = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        shown = ImageCms.profileToProfile(picture, colours, SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, *BROKEN):
+        return picture.convert("RGB")
+    assert shown is not None  # it is not asked to work in place
+    return shown
 
 
 def fit_size(size: Size, unit: int, max_pixels: int) -> Size:

@@ -20,6 +20,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,37 +30,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from pipeline.manifest import MANIFEST, Manifest, table_of
+from pipeline.parts import Table, parquet
 from pipeline.rows import SCHEMA_VERSION, Row
 
-MANIFEST = "manifest.json"
-GROUP_BYTES = 32 * 2**20  # of a row group in memory; well under the 100 MB that viewers take
-GROUP_ROWS = 1024
 PART_BYTES = 256 * 2**20  # of a part, before it is closed after a row group
+
+
+AGAIN = "delete its folder and build it again"
+ROOM = "make room there, make it writable, or name another place in DRAWLOOP_DATA"
 
 
 class StoreError(Exception):
     """Something in the store is not as it must be; the message names the file and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a folder holds: rows and parts of each table, and facts about how it was made."""
-
-    tables: Mapping[str, int]  # table → rows
-    parts: Mapping[
-        str, Mapping[str, Any]
-    ]  # file name → {"sha256", "bytes", "rows"}; files have 0 rows
-    facts: Mapping[str, Any]
-
-    @property
-    def data_version(self) -> str:
-        """A hash of the contents: equal for equal rows, whatever made them."""
-        digests = json.dumps({name: part["sha256"] for name, part in self.parts.items()})
-        return hashlib.sha256(digests.encode()).hexdigest()[:16]
-
-    @property
-    def bytes(self) -> int:
-        return sum(int(part["bytes"]) for part in self.parts.values())
 
 
 @dataclass(frozen=True)
@@ -110,34 +93,52 @@ class Store:
         if manifest is None:
             raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
         coming = folder.with_name(f"{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-        for name in (*manifest.parts, MANIFEST):
-            (coming / name).parent.mkdir(parents=True, exist_ok=True)
-            with (
-                self.files.open_input_stream(self.path(asset, address, name)) as source,
-                (coming / name).open("wb") as copy,
-            ):
-                shutil.copyfileobj(source, copy, 2**20)
         try:
+            for name in (*manifest.parts, MANIFEST):
+                told = manifest.parts.get(name)
+                self._copy(self.path(asset, address, name), coming / name, told)
             coming.replace(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(coming)
+        except OSError as error:
+            if not folder.exists():  # no other process was first
+                raise StoreError(f"{folder} cannot be copied to: {error}; {ROOM}") from None
+        finally:
+            shutil.rmtree(coming, ignore_errors=True)
         return folder
 
-    def manifest(self, asset: str, address: str) -> Manifest | None:
-        """The manifest of a complete asset, or None."""
+    def _copy(self, path: str, copy: Path, told: Mapping[str, Any] | None) -> None:
+        """A file of the store to a local one, of which the manifest told this."""
+        copy.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self.files.open_input_stream(self.path(asset, address, MANIFEST)) as stream:
+            source = self.files.open_input_stream(path)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error}; {AGAIN}") from None
+        digest = hashlib.sha256()
+        with source, copy.open("wb") as file:
+            while block := source.read(2**20):
+                digest.update(block)
+                file.write(block)
+        if told and digest.hexdigest() != told["sha256"]:
+            raise StoreError(f"{path} has another hash than its manifest says; {AGAIN}")
+
+    def manifest(self, asset: str, address: str) -> Manifest | None:
+        """The manifest of a complete asset, or None.
+
+        Raises:
+            StoreError: if what lies there is no manifest, or one of another schema version.
+        """
+        path = self.path(asset, address, MANIFEST)
+        try:
+            with self.files.open_input_stream(path) as stream:
                 content = json.loads(stream.read())
             found = content["schema_version"]
-            manifest = Manifest(content["tables"], content["parts"], content["facts"])
+            manifest = Manifest.of(content) if found == SCHEMA_VERSION else None
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            path = self.path(asset, address, MANIFEST)
-            raise StoreError(
-                f"{path} is no manifest ({error!r}): delete its folder and build it again"
-            ) from None
-        if found != SCHEMA_VERSION:
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error}; make it readable") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StoreError(f"{path} is no manifest ({error!r}): {AGAIN}") from None
+        if manifest is None:
             raise StoreError(
                 f"{self.path(asset, address)} has schema version {found}, this code reads "
                 f"{SCHEMA_VERSION}: delete it and build it again with this code"
@@ -152,22 +153,20 @@ class Store:
         Raises:
             StoreError: if the asset is not there, or a part of it is missing or damaged.
         """
-        for name in self._part_names(asset, address, table):
+        manifest = self.manifest(asset, address)
+        if manifest is None:
+            raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
+        for name in sorted(name for name in manifest.parts if table_of(name) == table):
             path = self.path(asset, address, name)
             try:
                 opened = self.files.open_input_file(path)
                 with pq.ParquetFile(opened, page_checksum_verification=True) as file:
+                    _compare(file, manifest.columns[table], manifest.parts[name]["rows"])
                     for batch in file.iter_batches(batch_size=128, columns=columns):
                         yield from batch.to_pylist()
             except (OSError, ValueError, pa.ArrowException) as error:
                 said = str(error).split(" Detail:")[0].rstrip(". ")
-                raise StoreError(f"{path}: {said}; delete its folder and build it again") from None
-
-    def _part_names(self, asset: str, address: str, table: str) -> list[str]:
-        manifest = self.manifest(asset, address)
-        if manifest is None:
-            raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
-        return sorted(name for name in manifest.parts if name.rsplit("-", 1)[0] == table)
+                raise StoreError(f"{path}: {said}; {AGAIN}") from None
 
     def incomplete(self, asset: str, address: str) -> list[str]:
         """Parts that are missing or have another size than the manifest lists: a quick look."""
@@ -198,13 +197,26 @@ class Store:
                     digest.update(block)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error}; make it readable") from None
         return digest.hexdigest()
+
+
+def _compare(file: pq.ParquetFile, columns: Sequence[str], rows: int) -> None:
+    """Raises a ValueError unless a part is what the manifest says."""
+    if file.schema_arrow.names != list(columns):
+        raise ValueError(f"it has the columns {file.schema_arrow.names}, not {list(columns)}")
+    if file.metadata.num_rows != rows:
+        raise ValueError(f"it has {file.metadata.num_rows} rows, not {rows}")
 
 
 class Writer:
     """Writes one asset: ``append`` rows to tables, and leave the ``with`` block to publish it.
 
     An exception inside the block leaves nothing behind but the asset as it was.
+
+    Raises:
+        StoreError: from any of its methods, if the place is full or cannot be written.
     """
 
     def __init__(
@@ -212,7 +224,7 @@ class Writer:
     ) -> None:
         self._store, self._asset, self._address = store, asset, address
         self._desk = f"{store.root}/tmp/{asset}-{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # noqa: S108  our own
-        self._tables = {name: _Table(schema) for name, schema in schemas.items()}
+        self._tables = {name: Table(schema) for name, schema in schemas.items()}
         self._files: list[str] = []
         self.facts: dict[str, Any] = {}
 
@@ -222,19 +234,31 @@ class Writer:
         return f"{self._asset}-{self._address}"
 
     def __enter__(self) -> "Writer":
-        self._store.files.create_dir(self._desk, recursive=True)
+        with self._writing():
+            self._store.files.create_dir(self._desk, recursive=True)
         return self
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the file system says into what a user can do."""
+        try:
+            yield
+        except OSError as error:
+            place = self._store.path(self._asset, self._address)
+            raise StoreError(f"{place} cannot be written: {error}; {ROOM}") from error
 
     def append(self, table: str, row: Row) -> None:
         if self._tables[table].take(row):
-            self._flush(table)
+            with self._writing():
+                self._flush(table)
 
     def add(self, name: str, file: Path) -> None:
         """A copy of a local file, to lie in the asset's folder as ``name``."""
         path = f"{self._desk}/{name}"
-        self._store.files.create_dir(path.rsplit("/", 1)[0], recursive=True)
-        with file.open("rb") as source, self._store.files.open_output_stream(path) as copy:
-            shutil.copyfileobj(source, copy, 2**20)
+        with file.open("rb") as source, self._writing():
+            self._store.files.create_dir(path.rsplit("/", 1)[0], recursive=True)
+            with self._store.files.open_output_stream(path) as copy:
+                shutil.copyfileobj(source, copy, 2**20)
         self._files.append(name)
 
     def count(self, table: str) -> int:
@@ -248,10 +272,11 @@ class Writer:
     ) -> None:
         try:
             if kind is None:
-                for name in self._tables:
-                    self._flush(name)
-                    self._close(name)
-                self._publish()
+                with self._writing():
+                    for name in self._tables:
+                        self._flush(name)
+                        self._close(name)
+                    self._publish()
         finally:
             for table in self._tables.values():
                 table.abandon()
@@ -265,7 +290,7 @@ class Writer:
             return
         if table.writer is None:
             path = f"{self._desk}/{name}-{table.parts:05d}.parquet"
-            table.writer = _parquet(self._store.files, path, table.schema)
+            table.writer = parquet(self._store.files, path, table.schema)
         table.write()
         if table.written >= PART_BYTES:
             self._close(name)
@@ -317,76 +342,3 @@ class Writer:
             files.move(place, f"{self._desk}-without-manifest")  # nobody's asset: out of the way
             files.move(self._desk, place)
             files.delete_dir(f"{self._desk}-without-manifest")
-
-
-class _Table:
-    """Rows waiting for their row group, and the part that is open."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self.schema = schema
-        self.writer: pq.ParquetWriter | None = None
-        self.waiting: list[Row] = []
-        self.waiting_bytes = self.written = 0
-        self.rows = self.part_rows = self.parts = 0
-        self.finished: list[tuple[str, int]] = []
-
-    def take(self, row: Row) -> bool:
-        """Keeps a row; True when a row group is full."""
-        self.waiting.append(row)
-        self.waiting_bytes += _weight(row)
-        self.rows += 1
-        return self.waiting_bytes >= GROUP_BYTES or len(self.waiting) >= GROUP_ROWS
-
-    def write(self) -> None:
-        assert self.writer is not None
-        if self.waiting:
-            columns = [
-                pa.array([row.get(field.name) for row in self.waiting], type=field.type)
-                for field in self.schema
-            ]
-            self.writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
-            self.part_rows += len(self.waiting)
-            self.written += self.waiting_bytes
-        self.waiting, self.waiting_bytes = [], 0
-
-    def abandon(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-
-def _weight(row: Row) -> int:
-    """About how many bytes a row takes: its pictures, and a round sum for the rest."""
-    return 2000 + sum(len(picture["bytes"]) for picture in row.get("images") or ())
-
-
-def _parquet(files: fs.FileSystem, path: str, schema: pa.Schema) -> pq.ParquetWriter:
-    """Content-defined chunks and a page index for hubs; pictures plain, as they are compressed."""
-    leaves = [_leaf(path) for path in _paths(schema)]
-    pictures = [leaf for leaf in leaves if leaf.endswith(".bytes")]
-    return pq.ParquetWriter(
-        path,
-        schema,
-        filesystem=files,
-        compression={leaf: "none" if leaf in pictures else "zstd" for leaf in leaves},
-        use_dictionary=[leaf for leaf in leaves if leaf not in pictures],
-        write_page_index=True,
-        write_page_checksum=True,
-        use_content_defined_chunking=True,
-    )
-
-
-def _leaf(path: tuple[str, ...]) -> str:
-    return ".".join(path)
-
-
-def _paths(schema: pa.Schema) -> list[tuple[str, ...]]:
-    """The names by which parquet knows the leaf columns of nested types."""
-
-    def below(kind: pa.DataType, path: tuple[str, ...]) -> list[tuple[str, ...]]:
-        if pa.types.is_struct(kind):
-            return [leaf for field in kind for leaf in below(field.type, (*path, field.name))]
-        if pa.types.is_list(kind):
-            return below(kind.value_type, (*path, "list", "element"))
-        return [path]
-
-    return [leaf for field in schema for leaf in below(field.type, (field.name,))]

@@ -10,9 +10,12 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -556,6 +559,27 @@ def test_whole_numbers_of_32_bits_are_cut_to_the_sixteen_bit_range() -> None:
     assert read(data)[0, :, 0].tolist() == [0, 0, 1, 255, 255]
 
 
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (3000, 2)])
+def test_the_longest_and_thinnest_picture_is_read_and_fitted(size: tuple[int, int]) -> None:
+    pixels = read(saved(noise(*size), "PNG"))
+    assert np.array_equal(pixels, noise(*size))
+    fitted = fit(pixels, 28, 256 * 28 * 28)
+    assert min(fitted.shape[:2]) == 28
+    assert max(fitted.shape[:2]) <= 256 * 28
+    assert encode(fitted).size == images.size_of(fitted)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_colours_of_sixteen_bits_keep_their_upper_eight(depth: int) -> None:
+    levels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+    deep = levels.astype(np.uint16) * 257 if depth == 16 else levels
+    _, data = cv2.imencode(".png", deep[:, :, ::-1])
+    assert np.array_equal(read(data.tobytes()), levels)
+
+
+# Colour profiles ---------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 def test_a_colour_profile_for_srgb_changes_nothing(kind: str) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -563,9 +587,187 @@ def test_a_colour_profile_for_srgb_changes_nothing(kind: str) -> None:
     assert np.array_equal(read(saved(pixels, kind, icc_profile=profile)), read(saved(pixels, kind)))
 
 
-def test_a_broken_colour_profile_is_no_reason_to_refuse() -> None:
-    data = saved(noise(5, 4), "PNG", icc_profile=b"no profile")
-    assert np.array_equal(read(data), noise(5, 4))
+def shipped(name: str) -> bytes:
+    """The colour profile of a photograph that scikit-image ships."""
+    with Pillow.open(Path(str(resources.files("skimage"))) / "data" / name) as picture:
+        profile: bytes = picture.info["icc_profile"]
+    return profile
+
+
+def adobe_as_srgb(pixels: Pixels) -> npt.NDArray[np.float64]:
+    """From the definitions of both spaces: decode, Adobe RGB to XYZ to sRGB (D65), encode."""
+    to_xyz = np.array([[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529],
+                       [0.02703, 0.07069, 0.99134]])  # fmt: skip
+    to_srgb = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415],
+                        [0.0557, -0.2040, 1.0570]])  # fmt: skip
+    linear = np.clip((pixels / 255.0) ** 2.19921875 @ to_xyz.T @ to_srgb.T, 0, 1)
+    dark = linear <= 0.0031308
+    return np.where(dark, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+
+
+def ink_profile(lightness: tuple[int, ...]) -> bytes:
+    """A CMYK profile whose 16 corners, K fastest, are greys of the given lightness (0 to 255)."""
+    same = bytes(range(256))
+    one = struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))
+    corners = b"".join(bytes([level, 128, 128]) for level in lightness)
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + one + same * 4 + corners + same * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    tags = struct.pack(">I4sII4sII", 2, b"A2B0", 156, len(table), b"wtpt", 156 + len(table), 20)
+    head = struct.pack(">I4xI4s4s4s", 156 + len(table) + 20, 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return head + bytes(128 - len(head)) + tags + table + white
+
+
+def test_a_picture_in_another_colour_space_is_converted_to_srgb() -> None:
+    pixels = noise(64, 48) // 2 + 64  # well inside both spaces
+    seen = read(saved(pixels, "PNG", icc_profile=shipped("rocket.jpg")))
+    expected = adobe_as_srgb(pixels)
+    inside = ((expected > 2) & (expected < 253)).all(axis=2)
+    assert inside.mean() > 0.5
+    assert np.abs(seen - expected)[inside].max() < 3
+    assert np.abs(seen.astype(int) - pixels).max() > 10, "it was left as it was"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_a_profile_is_followed_in_every_format_that_holds_one(kind: str) -> None:
+    pixels = np.full((16, 16, 3), (160, 120, 90), np.uint8)
+    seen = read(saved(pixels, kind, icc_profile=shipped("rocket.jpg")))
+    assert np.abs(seen - adobe_as_srgb(pixels)).max() < 8
+    assert np.abs(seen.astype(int) - pixels).max() > 10
+
+
+def test_a_profile_for_grey_is_followed_at_every_depth() -> None:
+    profile, levels = shipped("page.png"), np.arange(0, 256, 5, dtype=np.uint8).reshape(4, 13)
+    whole = Pillow.fromarray(levels)
+    shallow = read(saved(whole, "PNG", icc_profile=profile))
+    deep = read(saved(Pillow.fromarray(levels.astype(np.uint16) * 257), "PNG", icc_profile=profile))
+    whole.putalpha(255)
+    assert np.array_equal(shallow, deep)
+    assert np.array_equal(shallow, read(saved(whole, "PNG", icc_profile=profile)))
+    assert shallow[0, 0].tolist() == [0, 0, 0]
+    assert shallow[-1, -1].tolist() == [255, 255, 255]
+    assert np.abs(shallow[:, :, 0].astype(int) - levels).max() > 10
+    assert (np.diff(shallow[:, :, 0].ravel().astype(int)) >= 0).all()
+
+
+def test_a_profile_changes_colours_and_not_what_is_transparent() -> None:
+    pixels = np.full((2, 2, 4), (160, 120, 90, 255), np.uint8)
+    pixels[0, :, 3] = 0
+    seen = read(saved(pixels, "PNG", icc_profile=shipped("rocket.jpg")))
+    assert (seen[0] == 255).all()
+    assert np.abs(seen[1] - adobe_as_srgb(pixels[1:, :, :3])).max() < 3
+
+
+def test_a_palette_s_colours_are_converted_too() -> None:
+    picture = Pillow.new("P", (2, 2))
+    picture.putpalette((160, 120, 90))
+    seen = read(saved(picture, "PNG", icc_profile=shipped("rocket.jpg")))
+    assert np.abs(seen - adobe_as_srgb(np.array([[[160, 120, 90]]], np.uint8))).max() < 3
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_inks_are_seen_as_their_profile_says(kind: str) -> None:
+    profile = ink_profile((255, 0, *[128] * 13, 0))  # no ink, black, others, all: the darkest
+    for inks, level in (((0, 0, 0, 0), 255), ((0, 0, 0, 255), 0), ((255, 0, 0, 0), 119)):
+        seen = read(saved(Pillow.new("CMYK", (8, 8), inks), kind, icc_profile=profile))
+        assert np.abs(seen.astype(int) - level).max() <= 3, inks  # L* = 50 is 119 in sRGB
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        b"no profile",
+        bytes(128),
+        shipped("rocket.jpg")[:-300],
+        shipped("rocket.jpg")[:128] + bytes(432),
+        shipped("page.png"),
+        ink_profile((0,) * 16),
+    ],
+    ids=["text", "nought", "cut", "no tags", "of grey", "of inks"],
+)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_a_profile_that_is_broken_or_of_another_kind_changes_nothing(
+    profile: bytes, kind: str
+) -> None:
+    known = {"lossless": True} if kind == "WEBP" else {}
+    assert np.array_equal(read(saved(noise(5, 4), kind, icc_profile=profile, **known)), noise(5, 4))
+
+
+def test_broken_bytes_in_a_profile_raise_nothing_but_a_picture_error() -> None:
+    rng = random.Random(7)
+    for whole in (shipped("rocket.jpg"), shipped("page.png"), ink_profile((255, *range(15)))):
+        mode = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}[whole[16:20]]
+        for _ in range(60):
+            profile = bytearray(whole)
+            for _ in range(rng.choice((1, 2, 8))):
+                at = rng.randrange(rng.choice((130, 250, len(whole))))
+                profile[at] = rng.choice((0, 255, 7, 128))
+            data = saved(Pillow.new(mode, (4, 4), None), "TIFF", icc_profile=bytes(profile))
+            assert read_or_refused(data) is not None
+
+
+# Within a folder ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A folder of pictures, beside one that is nobody's business."""
+    (tmp_path / "album" / "2024").mkdir(parents=True)
+    for name in ("album/a.png", "album/2024/b.png", "secret.png"):
+        (tmp_path / name).write_bytes(saved(noise(4, 4), "PNG"))
+    return tmp_path / "album"
+
+
+@pytest.mark.parametrize("name", ["a.png", "2024/b.png", "./a.png", "2024//b.png"])
+def test_a_picture_in_a_folder_is_read_from_there(name: str, album: Path) -> None:
+    assert np.array_equal(read(images.within(album, name)), noise(4, 4))
+
+
+def outside(folder: Path, name: str) -> PictureError:
+    with pytest.raises(PictureError) as caught:
+        read(images.within(folder, name))
+    assert caught.value.reason == BadPicture.OUTSIDE
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "2024/../../secret.png", "2024/../a.png", ".."])
+def test_a_name_that_goes_up_is_refused_as_outside(name: str, album: Path) -> None:
+    assert name in str(outside(album, name))
+
+
+def test_an_absolute_name_is_refused_as_outside(album: Path) -> None:
+    outside(album, str(album.parent / "secret.png"))
+    outside(album, str(album / "a.png"))
+
+
+def test_a_link_that_leaves_its_folder_is_refused_as_outside(album: Path) -> None:
+    (album / "link.png").symlink_to("../secret.png")
+    (album / "up").symlink_to(album.parent)
+    (album / "twice.png").symlink_to("link.png")
+    (album / "nowhere.png").symlink_to("/nowhere/at/all.png")
+    for name in ("link.png", "up/secret.png", "twice.png", "nowhere.png"):
+        outside(album, name)
+
+
+def test_a_folder_whose_name_begins_alike_is_outside(album: Path) -> None:
+    album.with_name("album2").mkdir()
+    (album / "link").symlink_to("../album2")
+    outside(album, "link/a.png")
+
+
+def test_a_link_that_stays_in_its_folder_is_followed(album: Path) -> None:
+    (album / "link.png").symlink_to("2024/b.png")
+    album.with_name("shelf").symlink_to(album)
+    assert np.array_equal(read(images.within(album, "link.png")), noise(4, 4))
+    assert np.array_equal(read(images.within(album.with_name("shelf"), "a.png")), noise(4, 4))
+
+
+@pytest.mark.parametrize("name", ["c.png", "a.png/b.png", "", "a\0b", "a" * 5000, "circle/a.png"])
+def test_a_name_in_a_folder_that_is_no_file_is_refused_as_missing(name: str, album: Path) -> None:
+    (album / "circle").symlink_to("circle")
+    with pytest.raises(PictureError) as caught:
+        read(images.within(album, name))
+    assert caught.value.reason == BadPicture.MISSING
 
 
 # Fitting -----------------------------------------------------------------------------------------

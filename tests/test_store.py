@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
+from pipeline import parts
 from pipeline import store as store_module
 from pipeline.images import encode
+from pipeline.manifest import Manifest
 from pipeline.rows import PICTURE, SCHEMA_VERSION, Row, hugging_face
-from pipeline.store import Manifest, Store, StoreError, Writer
+from pipeline.store import Store, StoreError, Writer
 
 WORD = pa.struct([("text", pa.string()), ("at", pa.list_(pa.int32()))])
 SAID = pa.schema(
@@ -43,14 +45,14 @@ import json, os, random, signal, sys, time
 import pyarrow as pa
 from pyarrow import fs
 
-from pipeline import store
+from pipeline import parts, store
 from pipeline.rows import PICTURE
 
 SCHEMAS = {
     "shown": pa.schema([("n", pa.int64()), ("images", pa.list_(PICTURE))]),
     "empty": pa.schema([("n", pa.int64())]),
 }
-store.GROUP_BYTES, store.PART_BYTES = 64 * 2**10, 512 * 2**10
+parts.GROUP_BYTES, store.PART_BYTES = 64 * 2**10, 512 * 2**10
 pa.array([{}])  # imports what would else be imported in every fork
 
 
@@ -153,7 +155,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "GROUP_BYTES", 8_000)
+    monkeypatch.setattr(parts, "GROUP_BYTES", 8_000)
     monkeypatch.setattr(store_module, "PART_BYTES", 20_000)
 
 
@@ -338,7 +340,7 @@ def test_a_table_over_the_part_size_is_cut_into_parts(store: Store) -> None:
 def test_a_row_group_has_at_most_so_many_rows(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "GROUP_ROWS", 10)
+    monkeypatch.setattr(parts, "GROUP_ROWS", 10)
     write(store, [said(n) for n in range(35)])
     metadata = pq.read_metadata(only_part(store))
     sizes = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
@@ -350,7 +352,7 @@ def test_a_row_group_has_at_most_so_many_rows(
 def test_rows_that_just_fill_a_group_or_a_part_are_all_there(
     rows: int, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "GROUP_ROWS", 10)
+    monkeypatch.setattr(parts, "GROUP_ROWS", 10)
     monkeypatch.setattr(store_module, "PART_BYTES", 1)  # every group is a part
     manifest = write(store, [said(n) for n in range(rows)])
     assert len(manifest.parts) == -(-rows // 10)
@@ -449,7 +451,7 @@ def test_a_failure_while_publishing_leaves_no_asset_and_an_empty_desk(
     store: Store,
 ) -> None:
     failing = Store(Watched(full_disk), store.root)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left"):
         write(failing, OLD, SHOWN)
     assert store.manifest("asset", "address") is None
     assert not any(name.startswith("tmp") for name in everything(store))
@@ -473,7 +475,7 @@ def test_a_failure_while_publishing_other_rows_leaves_the_asset_as_it_was(
     store: Store,
 ) -> None:
     write(store, OLD, SHOWN)
-    with suppress(OSError):
+    with suppress(StoreError):
         write(Store(Watched(full_disk), store.root), NEW, SHOWN)
     assert store.damaged("asset", "address") == []
     assert read(store) == OLD

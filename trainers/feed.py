@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import rows, tokens
+from pipeline.manifest import MANIFEST
 from pipeline.protocol import FAMILIES, Family
 from pipeline.rollout import retrace
-from pipeline.store import MANIFEST, Store, StoreError
+from pipeline.store import Store, StoreError
 from pipeline.tokens import Vocabulary
 from pipeline.types import State
 

@@ -258,6 +258,23 @@ def test_two_versions_built_at_once_are_what_each_is_alone(
     assert parquet(alone) == together
 
 
+@pytest.mark.slow
+def test_one_version_built_twice_at_once_is_what_it_is_built_once(
+    place: dict[str, str], tmp_path: Path
+) -> None:
+    both = [
+        subprocess.Popen(
+            [BIN / "drawloop", "build", "--sets", "tiny"], env=place, stderr=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait(300) for process in both] == [0, 0]
+    alone = {**place, "DRAWLOOP_DATA": str(tmp_path / "alone")}
+    assert drawloop(alone, "build", "--sets", "tiny").returncode == 0
+    assert parquet(alone) == parquet(place)
+    assert list((tmp_path / "data" / "tmp").iterdir()) == []
+
+
 def killed_builds(place: dict[str, str], moments: list[float]) -> None:
     """Starts a build as often as there are moments, and kills each with SIGKILL at its own."""
     for moment in moments:
