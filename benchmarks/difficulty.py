@@ -14,12 +14,9 @@ keep theirs. ``docs/tasks.py`` makes the page of them.
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import blind
 from benchmarks.glance import HEURISTICS

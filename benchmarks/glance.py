@@ -220,7 +220,8 @@ def mirror(pictures: Sequence[Pixels], question: str, options: Sequence[str]) ->
 
 def _thumbnail(filled: Mask, frame: Blob) -> Small:
     cut = filled[frame.top : frame.top + frame.tall, frame.left : frame.left + frame.wide]
-    return cv2.resize(cut.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(cut.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
 
 
 def _changed(pattern: Small, question: str) -> Small:
