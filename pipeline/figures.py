@@ -52,6 +52,26 @@ def story(problem: Problem, trajectory: Trajectory, state: State, side: int = 30
     return _beside(columns)
 
 
+def plain_and_drawn(problem: Problem, state: State, side: int = 224, most: int = 4) -> Pixels:
+    """A problem's pictures as they are, and with the marks that are live on them.
+
+    One picture stands to the left of its drawing. Of several, those that carry marks stand in a row
+    above theirs, at most ``most`` of them, spread evenly.
+
+    Args:
+        side: of the longer side of each, px.
+    """
+    marks = {
+        n: tuple(m for m in state.live if m.base == n) for n in range(1, len(problem.images) + 1)
+    }
+    marked = [n for n, some in marks.items() if some] or [1]
+    count = min(most, len(marked))
+    shown = [marked[round(n * (len(marked) - 1) / max(1, count - 1))] for n in range(count)]
+    plain = [_fitted(problem, View(n), side) for n in shown]
+    drawn = [_fitted(problem, View(n, marks[n]), side) for n in shown]
+    return _beside(plain + drawn) if count == 1 else np.vstack([_beside(plain), _beside(drawn)])
+
+
 def contact_sheet(
     rows: Sequence[tuple[Problem, State, str]], side: int = 112, across: int = 6
 ) -> Pixels:

@@ -1,0 +1,217 @@
+"""Makes the page of tasks: docs/tasks.md, and docs/tasks/NAME.webp for each task and source.
+
+All of it follows from the code, from problems that it samples, and from what was measured last by
+``benchmarks/difficulty.py``: a new task is on the page by being in its registry.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from string import Formatter
+from types import ModuleType
+from typing import NamedTuple
+
+from benchmarks import difficulty
+from benchmarks.difficulty import Measured, interval
+from pipeline import figures, skills
+from pipeline.protocol import FAMILIES
+from pipeline.reward import LETTERS
+from pipeline.rollout import Limits, retrace
+from pipeline.sources import SOURCES
+from pipeline.tasks import TASKS
+from pipeline.types import Box, Problem
+
+HERE = Path(__file__).parent
+SAMPLED = 400  # problems that a section is about
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+MOST_MARKS = 12  # on a problem that is pictured
+SIDE = 224  # px
+INTRODUCTION = """# The tasks
+
+Made by `make tasks` from the code itself. A task is one file of `pipeline/tasks`, a source one of `pipeline/sources`.
+Both give pictures, a question, its answer and a *gold* drawing that leads to it, at any size from 112 to 1000 px and any
+difficulty from 0 to 1. Below, the plain input stands to the left of, or above, what the gold solution draws.
+"""
+MEASURES = f"""## How hard they are
+
+Shares solved of {difficulty.ASKED} problems a row, at 224 × 224 px, graded by the one scorer, with Wilson's 95 %
+intervals:
+
+- **blind**: a guesser that sees the question and its options, never a picture, and knows {difficulty.KNOWN:,} other
+  problems of the same task and difficulty with their answers (`benchmarks/blind.py`). For problems with options, what
+  equal chances would give stands in brackets;
+- **a look**: a crude cue read off the plain pictures at once, without drawing: patches of a colour, straight over the
+  walls, the first frame and the last (`benchmarks/glance.py`; — where none is written). A program compares pixels
+  exactly where a model does not: a high share says that a shortcut exists, not that a model sees it;
+- **gold**: the gold solution.
+"""
+
+
+class Wording(NamedTuple):
+    """A sentence with gaps, one of several that ask the same."""
+
+    kind: str
+    text: str
+
+    def asks(self, question: str) -> bool:
+        """Whether a question is, or ends in, this sentence with its gaps filled."""
+        parts = [
+            re.escape(said) + (".+?" if gap is not None else "")
+            for said, gap, _, _ in Formatter().parse(self.text)
+        ]
+        return re.fullmatch(rf"(?:.*\s)?{''.join(parts)}", question, re.DOTALL) is not None
+
+
+def main() -> None:
+    (HERE / "tasks").mkdir(exist_ok=True)
+    names = [*TASKS, *SOURCES]
+    for name in names:
+        data = picture(pictured(name))
+        (HERE / "tasks" / f"{name}.webp").write_bytes(data)
+        print(f"{name}: {len(data):,} bytes")
+    parts = [INTRODUCTION, *map(section, names), MEASURES, table(difficulty.recorded()), ""]
+    (HERE / "tasks.md").write_text("\n".join(parts))
+
+
+def pictured(name: str) -> Problem:
+    """The first problem of medium difficulty whose gold draws more than two marks, and not many."""
+    for n in count():
+        problem = difficulty.made(name, 0.5, f"pictured/{n}", "cold")
+        if 2 < sum(len(step.ops) for step in problem.gold) <= MOST_MARKS:
+            return problem
+    raise AssertionError("counting has no end")
+
+
+def picture(problem: Problem) -> bytes:
+    told = skills.gold(problem, Limits(), FAMILIES["qwen2.5-vl"])
+    return figures.webp(figures.plain_and_drawn(problem, retrace(problem, told), SIDE), quality=85)
+
+
+def section(name: str) -> str:
+    """One task's part of the page."""
+    shown, where = pictured(name), module(name)
+    problems = [
+        difficulty.made(name, LEVELS[n % len(LEVELS)], f"page/{n}", "cold") for n in range(SAMPLED)
+    ]
+    asked = {problem.question for problem in problems}
+    kinds = sorted_out(problems, list(wordings(where)))
+    worded = sum(len({wording for wording, _ in kind}) for kind in kinds)
+    said = (where.__doc__ or "").strip().replace("``", "`")
+    return f"""## {name}
+
+{said}
+
+![{name}](tasks/{name}.webp)
+
+{caption(shown)}
+
+{chr(10).join(bullet(kind, len(problems)) for kind in kinds)}
+
+{drawn(problems)} {len(problems)} problems were asked in {worded} wordings, and in {len(asked)} different
+texts.
+"""
+
+
+def module(name: str) -> ModuleType:
+    """Where a task or source is written."""
+    kind = TASKS[name]() if name in TASKS else SOURCES[name]()
+    return sys.modules[kind.__module__]  # type: ignore[attr-defined]
+
+
+def wordings(where: ModuleType) -> Iterator[Wording]:
+    """All sentences of a task's module, and of the modules that it takes them from."""
+    for name, value in vars(where).items():
+        if isinstance(value, ModuleType) and value.__name__.startswith(where.__package__ or "?"):
+            yield from wordings(value)
+        elif isinstance(value, tuple) and all(isinstance(text, str) for text in value):
+            yield from (Wording(f"{where.__name__}.{name}", text) for text in value)
+
+
+def sorted_out(
+    problems: Sequence[Problem], sentences: Sequence[Wording]
+) -> list[list[tuple[str, Problem]]]:
+    """Problems that ask the same, each with its wording: the sentence that says most of it."""
+    sentences = sorted(sentences, key=lambda one: -len(one.text))
+    kinds: dict[str, list[tuple[str, Problem]]] = {}
+    for problem in problems:
+        fits = (one for one in sentences if one.asks(problem.question))
+        best = next(fits, Wording("", ""))
+        kinds.setdefault(best.kind, []).append((best.text, problem))
+    return sorted(kinds.values(), key=len, reverse=True)
+
+
+def caption(problem: Problem) -> str:
+    """What is asked of the problem that is pictured."""
+    options = [f"{LETTERS[n]}. {text}" for n, text in enumerate(problem.options)]
+    return "  \n".join([f"*{problem.question}*", *options, f"Answer: {problem.answer}"])
+
+
+def bullet(kind: Sequence[tuple[str, Problem]], total: int) -> str:
+    """One kind of question: two wordings of it, how many there are, how often, what is answered."""
+    first = {wording: problem.question for wording, problem in reversed(kind)}
+    examples = " / ".join(f"“{question}”" for question in list(first.values())[:2])
+    problems = [problem for _, problem in kind]
+    return (
+        f"- {examples}  \n  {len(first)} wordings, {len(problems) / total:.0%} of problems; "
+        f"answered by {answers(problems)}."
+    )
+
+
+def answers(problems: Sequence[Problem]) -> str:
+    options = sorted({len(problem.options) for problem in problems} - {0})
+    numbers = sorted({float(p.answer) for p in problems if not p.options})
+    said = []
+    if options:
+        said.append(f"one of {span(options)} options")
+    if numbers:
+        said.append(f"a number, {span(numbers)}")
+    return " or ".join(said)
+
+
+def drawn(problems: Sequence[Problem]) -> str:
+    """What the gold solutions draw: at the ends of difficulty, and on how many pictures."""
+    told = []
+    for level in (LEVELS[0], LEVELS[-1]):
+        golds = [problem.gold for problem in problems if problem.difficulty == level]
+        ops = [op for gold in golds for step in gold for op in step.ops]
+        boxes = sum(isinstance(op, Box) for op in ops)
+        told.append(
+            f"{boxes / len(golds):.1f} boxes and {(len(ops) - boxes) / len(golds):.1f} lines"
+        )
+    steps = span(sorted({len(problem.gold) for problem in problems}))
+    pictures = span(sorted({len(problem.images) for problem in problems}))
+    return (
+        f"Pictures: {pictures}. Gold draws, in {steps} turns, {told[0]} on average at difficulty 0, "
+        f"{told[1]} at difficulty 1."
+    )
+
+
+def span(values: Sequence[float]) -> str:
+    return f"{values[0]:g}" + (f" to {values[-1]:g}" if len(values) > 1 else "")
+
+
+def table(rows: Sequence[Measured]) -> str:
+    head = ("task", "difficulty", "blind", "of choices (chance)", "of numbers", "a look", "gold")
+    lines = []
+    for row in rows:
+        choices, numbers = round(row.choices * row.asked), round((1 - row.choices) * row.asked)
+        blind = [
+            shared(row.blind, row.asked),
+            f"{shared(row.blind_choice, choices)} ({row.chance:.2f})" if choices else "—",
+            shared(row.blind_number, numbers) if numbers else "—",
+        ]
+        look = "—" if row.look is None else shared(row.look, row.asked)
+        lines.append((row.task, f"{row.difficulty:g}", *blind, look, f"{row.gold:.2f}"))
+    return figures.table(head, lines)
+
+
+def shared(share: float, of: int) -> str:
+    """A share with its interval."""
+    low, high = interval(share, of)
+    return f"{share:.2f} ({low:.2f}–{high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
