@@ -12,14 +12,16 @@ from typing import Any
 
 from pyarrow import fs
 
-from assets.graph import NODES, address, recipe, schemas
+from assets.bodies import TABLES
+from assets.graph import NODES, address, recipe
 from assets.inputs import FACTS, REJECTS
 from pipeline import compare, rows
 from pipeline.compare import Asked, Change, Distribution, Flows, Judged, Met, Value
+from pipeline.manifest import Manifest
 from pipeline.problems import fingerprints
 from pipeline.reward import number
 from pipeline.rows import Row
-from pipeline.store import Manifest, Store, StoreError
+from pipeline.store import Store, StoreError
 from pipeline.teachers.oracle import Rates
 from pipeline.versions import EVERY_SPLIT, MODELS, Version, VersionError, load, names, parse
 
