@@ -38,7 +38,10 @@ def sections(diff: Diff) -> Iterator[Section]:
 def _configuration(diff: Diff) -> Section:
     lines = [(change.path, _value(change.a), _value(change.b)) for change in diff.configuration]
     return Section(
-        "Configuration", ("field", "A", "B"), lines, [f"{diff.fields_alike} fields are the same."]
+        "Configuration",
+        ("field", "A", "B"),
+        lines,
+        [f"Other fields, the same of both: {diff.fields_alike}."],
     )
 
 
@@ -55,7 +58,7 @@ def _assets(diff: Diff) -> Section:
         if not fate.shared
     ]
     shared = [fate.asset for fate in fates if fate.shared]
-    notes = [f"{len(shared)} assets are shared: {', '.join(shared)}."] if shared else []
+    notes = [f"Shared by both, {len(shared)}: {', '.join(shared)}."] if shared else []
     notes += _missing(diff)
     return Section("Assets, and the rows that they kept", ("asset", "A", "B", "why"), lines, notes)
 
@@ -91,7 +94,7 @@ def _problems(met: Sequence[Met]) -> Iterator[Section]:
     if not met:
         return
     both, moved = sum(m.both for m in met), sum(m.left for m in met)
-    notes = [f"{both:,} scenes are in the same split of both, {moved:,} in another one."]
+    notes = [f"Scenes in the same split of both: {both:,}; in different splits: {moved:,}."]
     for by in ("split", "task"):
         head = (by, "only in A", "only in B", "in both", "A's in another split of B")
         lines = [
@@ -119,7 +122,7 @@ def _set(told: SetDiff) -> Section:
     ]
     title = f"{told.name}: {sum(told.a.values()):,} of A came in, {sum(told.b.values()):,} of B"
     rest = len(order) - len(lines)
-    notes = [f"{rest} other reasons dropped as many of both."] if rest else []
+    notes = [f"Other reasons that dropped as many of both: {rest}."] if rest else []
     return Section(title, ("", "A", "B", "B − A"), lines, [*notes, *_flows(told.judged)])
 
 
@@ -155,7 +158,7 @@ def _distributions(found: Sequence[Distribution]) -> Section:
         head,
         lines,
         [
-            f"{len(found) - len(apart)} other distributions are the same.",
+            f"Other distributions, the same of both: {len(found) - len(apart)}.",
             "Distance: from 0, the same, to 1, nothing in common: total variation, or of numbers the",
             "largest gap of cumulative shares. By chance: about what two samples of one mix are apart.",
         ],

@@ -189,7 +189,7 @@ def test_json_holds_all_that_is_printed(place: Path) -> None:
     said = run("tiny", "mixed").stdout
     assert all(change["path"] in said for change in told["configuration"])
     assert all(f"{one['name']}: " in said for one in told["sets"])
-    assert f"{told['fields_alike']} fields are the same." in said
+    assert f"Other fields, the same of both: {told['fields_alike']}." in said
     assert sum(d["distance"] > 0.0005 for d in told["distributions"]) == sum(
         line.strip()[:2] in ("0.", "1.") for line in said.splitlines()
     )
