@@ -242,22 +242,6 @@ def _meet_cube(solid: Solid, eye: Array, rays: Array, light: Array) -> tuple[Arr
     return reach, toward * light[through[0]]
 
 
-def peek(solids: Sequence[Solid], camera: Camera, size: Size) -> list[float]:
-    """About what share of each solid can be seen, 0..1: outlines painted from far to near.
-
-    A hundred times as fast as `cast`, and good enough to turn most crowded scenes down.
-    """
-    scale = 224 / min(size)
-    picture = np.zeros((math.ceil(size.height * scale), math.ceil(size.width * scale)), np.uint8)
-    outlines = {}
-    for n in sorted(range(len(solids)), key=lambda n: -math.dist(camera.eye, solids[n].middle)):
-        spots = np.round(camera.project(solids[n].hull) * scale).astype(np.int32)
-        outlines[n] = cv2.convexHull(spots)
-        cv2.fillConvexPoly(picture, outlines[n], n + 1)
-    seen = np.bincount(picture.ravel(), minlength=len(solids) + 1)
-    return [float(seen[n + 1]) / cv2.contourArea(outlines[n]) for n in range(len(solids))]
-
-
 @cache
 def _tiles(grain: int) -> Array:
     """Brightness of the bare floor from above, ``grain`` px to a unit: tiles fading outwards."""

@@ -11,6 +11,9 @@ from itertools import pairwise
 from random import Random
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+
 from pipeline.images import Pixels
 from pipeline.tasks.solids import (
     FORMS,
@@ -22,7 +25,6 @@ from pipeline.tasks.solids import (
     cast,
     floor,
     paint,
-    peek,
     tag,
 )
 from pipeline.types import Box, Line, Op, Point, Size
@@ -243,7 +245,7 @@ def _camera(rng: Random, turn: float, reach: float, difficulty: float) -> Camera
 def uncrowded(stage: Stage, tags: Tags, size: Size, difficulty: float) -> Shots | None:
     """What every camera sees, with tags; None if anything is hidden more than it may be."""
     clear = 0.85 - 0.3 * difficulty
-    if any(min(peek(stage.solids, camera, size)) < clear for camera in stage.cameras):
+    if any(min(_peek(stage.solids, camera, size)) < clear for camera in stage.cameras):
         return None
     shots = []
     for shot, left, pixels in _taken(stage, tags, size):
@@ -251,6 +253,22 @@ def uncrowded(stage: Stage, tags: Tags, size: Size, difficulty: float) -> Shots 
             return None
         shots.append((shot, pixels))
     return shots
+
+
+def _peek(solids: Sequence[Solid], camera: Camera, size: Size) -> list[float]:
+    """About what share of each solid can be seen, 0..1: outlines painted from far to near.
+
+    A hundred times as fast as `cast`, and good enough to turn most crowded scenes down.
+    """
+    scale = 224 / min(size)
+    picture = np.zeros((math.ceil(size.height * scale), math.ceil(size.width * scale)), np.uint8)
+    outlines = {}
+    for n in sorted(range(len(solids)), key=lambda n: -math.dist(camera.eye, solids[n].middle)):
+        spots = np.round(camera.project(solids[n].hull) * scale).astype(np.int32)
+        outlines[n] = cv2.convexHull(spots)
+        cv2.fillConvexPoly(picture, outlines[n], n + 1)
+    seen = np.bincount(picture.ravel(), minlength=len(solids) + 1)
+    return [float(seen[n + 1]) / cv2.contourArea(outlines[n]) for n in range(len(solids))]
 
 
 def taken(stage: Stage, size: Size) -> Shots:

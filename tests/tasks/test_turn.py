@@ -20,11 +20,7 @@ from pipeline.tasks.shapes import COLOURS
 from pipeline.tasks.turn import Turn
 from pipeline.types import Box, Kind, Line, Modality, Problem
 
-ASKS = {("turned", Kind.CHOICE), ("face", Kind.CHOICE), ("where", Kind.CHOICE)} | {
-    ("degrees", Kind.NUMBER),
-    ("passed", Kind.NUMBER),
-    ("side", Kind.NUMBER),
-}
+ASKS = {Kind.CHOICE: ("turned", "face", "where"), Kind.NUMBER: ("degrees", "passed", "side")}
 QUARTERS = ("ahead of you on the right", "behind you on the right")
 QUARTERS += ("behind you on the left", "ahead of you on the left")  # turning right, 90° each
 HALVES = {"on your left": -90, "on your right": 90, "behind you": 180}
@@ -165,18 +161,16 @@ def test_what_neighbouring_pictures_share_tells_the_turn(pool: list[Problem]) ->
             continue
         wide = re.search(r"Each is (\d+)° wide", problem.question)
         assert wide
-        width = problem.images[0].size.width
-        focal = width / 2 / math.tan(math.radians(int(wide[1]) / 2))
+        focal = 56 / math.tan(math.radians(int(wide[1]) / 2))
         boxes = [op for step in problem.gold[1:] for op in step.ops if isinstance(op, Box)]
-        # A box that serves two neighbours is drawn once, so each picture's box is found by label.
         named = re.findall(r"the (\w+ \w+) in pictures (\d) and (\d)", problem.gold[1].thought)
         total = 0.0
         for thing, *ks in named:
             angles = []
-            for k in ks:
-                (box,) = [b for b in boxes if b.label == thing and b.k == int(k)]
-                middle = (box.p[0].x + box.p[1].x) / 2 - width / 2
-                angles.append(math.degrees(math.atan(middle / focal)))
+            for k in map(int, ks):
+                (box,) = [b for b in boxes if (b.label, b.k) == (thing, k)]
+                middle = (box.p[0].x + box.p[1].x) / 2
+                angles.append(math.degrees(math.atan((middle - 56) / focal)))
             total += angles[0] - angles[1]
         assert abs(total - turning(problem)) < 3.5 * len(named) + 1
         checked += 1
@@ -218,7 +212,7 @@ def test_boxes_lie_tightly_on_the_colour_of_their_solid() -> None:
             (x1, y1), (x2, y2) = op.p
             ys, xs = np.nonzero((off <= 4) & (hsv[:, :, 1] > 80))
             near = (xs > x1 - 7) & (xs < x2 + 6) & (ys > y1 - 7) & (ys < y2 + 6)
-            if x2 - x1 < 6:
+            if x2 - x1 < 6:  # a sliver at the edge
                 continue
             found = xs[near].min(), ys[near].min(), xs[near].max() + 1, ys[near].max() + 1
             assert np.abs(np.subtract(found, (x1, y1, x2, y2))).max() <= 2, (colour, op)
@@ -228,7 +222,7 @@ def test_boxes_lie_tightly_on_the_colour_of_their_solid() -> None:
 
 def test_every_question_comes_in_its_kind_from_within_and_from_outside(pool: list[Problem]) -> None:
     seen = Counter((ask(p), p.kind) for p in pool)
-    assert set(seen) == ASKS
+    assert set(seen) == {(name, kind) for kind, names in ASKS.items() for name in names}
     assert min(seen.values()) > len(pool) / 12
     outside = Counter(ask(p) for p in pool if facts(p).get("start") is not None)
     assert set(outside) == {"face", "where", "side"}
@@ -260,9 +254,8 @@ def test_answers_are_balanced(pool: list[Problem]) -> None:
 
 def test_neither_of_two_angles_offered_is_the_likelier_one() -> None:
     """The same two angles, both ways, are offered whichever of them is right."""
-    seen = [sample(n, difficulty=0.0, width=112) for n in range(240)]
     larger = []
-    for problem in seen:
+    for problem in (sample(n, difficulty=0.0) for n in range(240)):
         if ask(problem) == "turned":
             offered = sorted({int(option.split("°")[0]) for option in problem.options})
             assert len(offered) == 2
@@ -277,14 +270,15 @@ def test_difficulty_turns_pictures_likeness_and_what_is_told(pool: list[Problem]
         return sum(map(holds, some)) / len(some)
 
     def alike(problem: Problem) -> bool:
-        colours = [s[1] for s in facts(problem)["solids"]]
-        return len(set(colours)) < len(colours)
+        return len({s[1] for s in facts(problem)["solids"]}) < len(facts(problem)["solids"])
 
-    told = re.compile(r"Between one picture and the next")
+    def told(problem: Problem) -> bool:
+        return "Between one picture and the next" in problem.question
+
     assert share(0, alike) == 0
     assert share(1, alike) > 0.5
-    assert share(0, lambda p: bool(told.search(p.question))) > 0.2
-    assert share(1, lambda p: bool(told.search(p.question))) == 0
+    assert share(0, told) > 0.2
+    assert share(1, told) == 0
     assert share(1, lambda p: len(p.images)) > share(0, lambda p: len(p.images)) + 0.3
 
 
@@ -310,14 +304,10 @@ def test_gold_is_exact_and_nothing_of_it_is_superseded(pool: list[Problem]) -> N
         assert len(ops) <= 14
         assert len(set(ops)) == len(ops)
         for op in ops:
-            if isinstance(op, Box):
-                assert op in problem.scene.objects
-            else:
-                assert isinstance(op, Line)
-                assert all(0 <= x <= 112 and 0 <= y <= 112 for x, y in op.p)
+            assert op in problem.scene.objects or isinstance(op, Line)
+            assert all(0 <= x <= 112 and 0 <= y <= 112 for x, y in op.p)
         state = canvas.opened(problem)
         for step in problem.gold:
-            assert step.thought
             state = canvas.execute(state, step)
         assert state.successions == ()
 
@@ -334,8 +324,7 @@ def test_gold_boxes_what_is_counted_or_found(pool: list[Problem]) -> None:
 
 def test_options_are_unique_and_only_choices_have_them(pool: list[Problem]) -> None:
     for problem in pool:
-        plain = ask(problem) == "where" and "behind you" in problem.options
-        among = 0 if problem.kind is Kind.NUMBER else 3 if plain else 4
+        among = 0 if problem.kind is Kind.NUMBER else 3 if "behind you" in problem.options else 4
         assert len(set(problem.options)) == len(problem.options) == among
         if ask(problem) == "face":
             assert set(problem.options) <= set(spots(problem))
@@ -346,24 +335,16 @@ def test_options_are_unique_and_only_choices_have_them(pool: list[Problem]) -> N
 def test_sizes_and_difficulties_work(size: tuple[int, int], difficulty: float) -> None:
     for n in range(3):
         problem = sample(f"size/{n}", width=size[0], height=size[1], difficulty=difficulty)
-        assert problem.task == "turn"
-        assert problem.modality is Modality.VIEWS
+        assert (problem.task, problem.modality) == ("turn", Modality.VIEWS)
         assert 2 <= len(problem.images) <= 6
         assert all(image.size == size for image in problem.images)
 
 
 def test_wordings_vary_and_leave_no_gap(pool: list[Problem]) -> None:
-    for questions in (
-        turn_phrases.TURNED,
-        turn_phrases.DEGREES,
-        turn_phrases.FACE,
-        turn_phrases.WHERE,
-        turn_phrases.PASSED,
-        turn_phrases.SIDE,
-    ):
-        assert len(set(questions)) >= 5
+    for name in ("TURNED", "DEGREES", "FACE", "WHERE", "PASSED", "SIDE"):
+        assert len(set(getattr(turn_phrases, name))) >= 5
     varied = [sample(f"words/{n}", wording="varied") for n in range(30)]
     assert len({p.question[:12] for p in varied}) >= 6
-    for problem in [*pool[:100], *varied]:
+    for problem in [*pool, *varied]:
         for text in (problem.question, problem.conclusion, *(s.thought for s in problem.gold)):
             assert not any(bad in text for bad in ("{", "  ", "None", "()"))
