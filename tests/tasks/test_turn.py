@@ -161,18 +161,16 @@ def test_what_neighbouring_pictures_share_tells_the_turn(pool: list[Problem]) ->
             continue
         wide = re.search(r"Each is (\d+)° wide", problem.question)
         assert wide
-        width = 112
-        focal = width / 2 / math.tan(math.radians(int(wide[1]) / 2))
+        focal = 56 / math.tan(math.radians(int(wide[1]) / 2))
         boxes = [op for step in problem.gold[1:] for op in step.ops if isinstance(op, Box)]
         named = re.findall(r"the (\w+ \w+) in pictures (\d) and (\d)", problem.gold[1].thought)
         total = 0.0
         for thing, *ks in named:
             angles = []
             for k in map(int, ks):
-                (middle,) = [
-                    sum(p.x for p in b.p) / 2 for b in boxes if (b.label, b.k) == (thing, k)
-                ]
-                angles.append(math.degrees(math.atan((middle - width / 2) / focal)))
+                (box,) = [b for b in boxes if (b.label, b.k) == (thing, k)]
+                middle = (box.p[0].x + box.p[1].x) / 2
+                angles.append(math.degrees(math.atan((middle - 56) / focal)))
             total += angles[0] - angles[1]
         assert abs(total - turning(problem)) < 3.5 * len(named) + 1
         checked += 1
