@@ -2,7 +2,7 @@
 
 The scene is seen from within, by a camera that turns on the spot, each picture showing a part; or
 from outside, by several cameras, and one imagines standing at one object and facing another.
-Difficulty turns the number of solids (4..8) and of pictures (2..6), how many solids share a colour
+Difficulty turns the number of solids (2..8) and of pictures (2..6), how many solids share a colour
 or form, whether the turns between pictures are told or must be read off what two pictures share,
 whether pictures are out of order, and how finely directions are told apart. Directions that matter
 keep clear of every border between answers.
