@@ -100,7 +100,7 @@ def hashes(data: Path) -> dict[str, str]:
 def trial(place: Path, version: str, kills: int, seed: int, *options: str) -> list[str]:
     """What went wrong, of a build that is killed so many times; says what happens as it does.
 
-    A build that is done before its moment is compared and cleared away: the next one starts anew.
+    Where all is there, it is compared and cleared away, and the next build starts anew.
     """
     took = built(place / "calm", version, *options)
     print(f"undisturbed: {took:.1f} s", flush=True)
@@ -120,6 +120,9 @@ def trial(place: Path, version: str, kills: int, seed: int, *options: str) -> li
         there = sum(1 for path in disturbed.glob(f"*/*/{MANIFEST}") if path.parts[-3] in NODES)
         state = "; ".join(found) or "each whole"
         print(f"kill {n} after {moment:.2f} s: {there} assets, {state}", flush=True)
+        if (after := hashes(disturbed)).keys() == calm.keys():
+            wrong += differences(calm, after)
+            shutil.rmtree(disturbed)
     took = built(place / "killed", version, *options)
     wrong += differences(calm, hashes(disturbed))
     print(f"{kills} builds were killed, then one went through in {took:.1f} s")
