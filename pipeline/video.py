@@ -10,13 +10,14 @@ uneven rates: frames are counted.
 """
 
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +52,7 @@ def frames(source: Path | bytes, count: int = 16) -> Iterator[Pixels]:
             stdin=file,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # FFmpeg has a line for every bad byte
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         ) as decoder,
     ):
         try:
@@ -151,10 +153,9 @@ def _opened(file: str, max_area: int) -> cv2.VideoCapture:
     video = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not video.isOpened():
         raise PictureError(BadPicture.TRUNCATED, "its header is cut, or tells of no picture")
-    width, height = (
-        int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-    )
-    if width * height > max_area:
+    width = int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
+    height = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > max_area:  # a frame of another size than the header's is scaled to that
         raise PictureError(BadPicture.TOO_LARGE, f"frames of {width}×{height} px")
     return video
 
@@ -162,7 +163,8 @@ def _opened(file: str, max_area: int) -> cv2.VideoCapture:
 def main() -> None:
     """Decodes the video on standard input to standard output, as the one argument asks."""
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    with suppress(ValueError):  # a system that bounds no memory
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked = json.loads(sys.argv[1])
     said: dict[str, str] | None = None

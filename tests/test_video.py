@@ -225,6 +225,21 @@ def test_larger_frames_than_the_cap_are_refused(
     assert "64×48 px" in str(error)
 
 
+def test_frames_are_of_the_size_that_the_header_says_whatever_they_say(tmp_path: Path) -> None:
+    data = filmed(tmp_path / "clip.webm", 20, "VP80")
+    huge = data.replace(struct.pack("<HH", 64, 48), struct.pack("<HH", 2000, 2000), 1)
+    assert huge != data
+    assert {frame.shape for frame in frames(huge)} == {(48, 64, 3)}
+
+
+def test_a_decoder_that_wants_too_much_memory_is_refused(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry = "from pipeline import video; video._decode = lambda *_: bytes(2**40); video.main()"
+    decoder(monkeypatch, hungry)
+    assert refused(clip).reason == BadPicture.TRUNCATED
+
+
 def test_more_frames_than_the_cap_are_refused(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video, "MAX_FRAMES", 40)
     assert len(list(frames(clip))) == 16
