@@ -10,7 +10,6 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import cv2
@@ -109,6 +108,8 @@ def supersede(live: Sequence[Mark], new: Sequence[tuple[Op, int]], problem: Prob
     Same normalised label, same input picture and some `overlap`; matched one to one, greedily by
     overlap, then by op order (later, then earlier).
     """
+    if not live:
+        return {}
     alike: dict[tuple[int, str], list[int]] = {}
     for e, earlier in enumerate(live):
         alike.setdefault((earlier.base, normalise_label(earlier.op.label)), []).append(e)
@@ -151,8 +152,10 @@ def execute(state: State, step: Step) -> State:
         marks.append(mark)
     replaced = {earlier.lineage for earlier in heirs.values()}
     views = tuple(_observation(state.views[k - 1], replaced, fresh) for k, fresh in on.items())
-    return replace(
-        state,
+    return State(  # spelled out: `replace` takes twice as long, and this runs for every turn
+        problem=state.problem,
+        sample=state.sample,
+        turns=state.turns,
         views=state.views + views,
         observed=(*state.observed, len(views)),
         live=(*_without(state.live, replaced), *marks),

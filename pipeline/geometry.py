@@ -24,7 +24,9 @@ def iou(a: Corners, b: Corners) -> float:
 
 
 def distance(a: Point, b: Point) -> float:
-    return float(((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5)
+    (x1, y1), (x2, y2) = a, b
+    x, y = x1 - x2, y1 - y2
+    return float((x * x + y * y) ** 0.5)
 
 
 def diagonal(size: Size) -> float:
@@ -33,8 +35,9 @@ def diagonal(size: Size) -> float:
 
 def mean_end_distance(a: Corners, b: Corners) -> float:
     """Mean distance between the ends of two lines, px, in the better of the two directions."""
-    along = distance(a[0], b[0]) + distance(a[1], b[1])
-    against = distance(a[0], b[1]) + distance(a[1], b[0])
+    (a1, a2), (b1, b2) = a, b
+    along = distance(a1, b1) + distance(a2, b2)
+    against = distance(a1, b2) + distance(a2, b1)
     return min(along, against) / 2
 
 

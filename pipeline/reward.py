@@ -213,8 +213,9 @@ def _pairs(
         there.setdefault((op.k, type(op)), []).append(t)
     found = []
     for m, mark in enumerate(marks):
+        reach = LINE_MATCH * geometry.diagonal(problem.images[mark.base - 1].size)
         for t in there.get((mark.base, type(mark.op)), ()):
-            value = _match(mark.op, truth[t], problem)
+            value = _match(mark.op, truth[t], reach)
             if value > 0:
                 found.append((-value, m, t))
     pairs: list[tuple[float, int, int]] = []
@@ -228,9 +229,8 @@ def _pairs(
     return pairs
 
 
-def _match(op: Op, truth: Op, problem: Problem) -> float:
-    """Of an op of the truth's type, on its picture."""
+def _match(op: Op, truth: Op, reach: float) -> float:
+    """Of an op of the truth's type, on its picture; a line farther than ``reach`` px is worth 0."""
     if isinstance(truth, Box):
         return geometry.iou(op.p, truth.p)
-    diagonal = geometry.diagonal(problem.images[truth.k - 1].size)
-    return max(0.0, 1 - geometry.mean_end_distance(op.p, truth.p) / (LINE_MATCH * diagonal))
+    return max(0.0, 1 - geometry.mean_end_distance(op.p, truth.p) / reach)
