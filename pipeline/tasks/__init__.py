@@ -49,4 +49,5 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "chart": _task("chart", "Chart"),
     "mirror": _task("mirror", "Mirror"),
     "distance": _task("distance", "Distance"),
+    "occlusion": _task("occlusion", "Occlusion"),
 }

@@ -235,15 +235,15 @@ def test_difficulty_turns_candidates_closeness_fins_and_halves() -> None:
     def found(difficulty: float) -> tuple[int, float, float, float]:
         problems = [make(n, difficulty, 448) for n in range(150)]
         compared = [p for p in problems if family(p) in ("pairs", "segments")]
-        close, worn, halves = [], [], []
+        close, worn = [], []
         for problem in compared:
             sizes = sorted(map(length, truth(problem)["spans"].values()))
             most = any(word in problem.question for word in ("furthest", "longest"))
             one, two = (sizes[-1], sizes[-2]) if most else (sizes[0], sizes[1])
             close.append(abs(one - two) / one)
             worn += [fin != 0 for fin in truth(problem)["fins"].values()]
-        for problem in (p for p in problems if family(p) == "scale"):
-            halves.append(int(said(problem)) % truth(problem)["scale"][1] != 0)
+        scaled = [p for p in problems if family(p) == "scale"]
+        halves = [int(said(p)) % truth(p)["scale"][1] != 0 for p in scaled]
         count = max(len(p.options) for p in compared)
         return count, *(float(np.mean(values)) for values in (close, worn, halves))
 
