@@ -48,4 +48,7 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "alignment": _task("alignment", "Alignment"),
     "chart": _task("chart", "Chart"),
     "mirror": _task("mirror", "Mirror"),
+    "distance": _task("distance", "Distance"),
+    "turn": _task("turn", "Turn"),
+    "appearance": _task("appearance", "Appearance"),
 }
