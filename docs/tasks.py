@@ -4,17 +4,19 @@ All of it follows from the code, from problems that it samples, and from what wa
 ``benchmarks/difficulty.py``: a new task is on the page by being in its registry.
 """
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from string import Formatter
-from types import ModuleType
+from textwrap import fill
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from benchmarks import difficulty
-from benchmarks.difficulty import Measured, interval
+from benchmarks.difficulty import SIDE, Measured, interval
 from pipeline import figures, skills
 from pipeline.protocol import FAMILIES
 from pipeline.reward import LETTERS
@@ -27,24 +29,26 @@ HERE = Path(__file__).parent
 SAMPLED = 400  # problems that a section is about
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_MARKS = 12  # on a problem that is pictured
-SIDE = 224  # px
+WIDTH = 118  # characters
 INTRODUCTION = """# The tasks
 
-Made by `make tasks` from the code itself. A task is one file of `pipeline/tasks`, a source one of `pipeline/sources`.
-Both give pictures, a question, its answer and a *gold* drawing that leads to it, at any size from 112 to 1000 px and any
-difficulty from 0 to 1. Below, the plain input stands to the left of, or above, what the gold solution draws.
+Made by `make tasks` from the code itself. A task is one file of `pipeline/tasks`, a source one of
+`pipeline/sources`. Both give pictures, a question, its answer and a *gold* drawing that leads to it,
+at any size from 112 to 1000 px and any difficulty from 0 to 1. Below, the plain input stands to the
+left of, or above, what the gold solution draws.
 """
 MEASURES = f"""## How hard they are
 
-Shares solved of {difficulty.ASKED} problems a row, at 224 × 224 px, graded by the one scorer, with Wilson's 95 %
-intervals:
+Shares solved of {difficulty.ASKED} problems a row, at {SIDE} × {SIDE} px, by the one scorer, with
+Wilson's 95 % intervals:
 
-- **blind**: a guesser that sees the question and its options, never a picture, and knows {difficulty.KNOWN:,} other
-  problems of the same task and difficulty with their answers (`benchmarks/blind.py`). For problems with options, what
-  equal chances would give stands in brackets;
-- **a look**: a crude cue read off the plain pictures at once, without drawing: patches of a colour, straight over the
-  walls, the first frame and the last (`benchmarks/glance.py`; — where none is written). A program compares pixels
-  exactly where a model does not: a high share says that a shortcut exists, not that a model sees it;
+- **blind**: a guesser that sees the question and its options, never a picture, and knows
+  {difficulty.KNOWN:,} other problems of the same task and difficulty with their answers
+  (`benchmarks/blind.py`). For problems with options, what equal chances give stands in brackets;
+- **a look**: a crude cue read off the plain pictures at once, without drawing: patches of a colour,
+  straight over the walls, the first frame and the last (`benchmarks/glance.py`; — where none is
+  written). A program compares pixels exactly where a model does not: a high share says that a
+  shortcut exists, not that a model sees it;
 - **gold**: the gold solution.
 """
 
@@ -55,13 +59,14 @@ class Wording(NamedTuple):
     kind: str
     text: str
 
-    def asks(self, question: str) -> bool:
-        """Whether a question is, or ends in, this sentence with its gaps filled."""
+    def found(self, question: str) -> int | None:
+        """Where in a question this sentence begins, its gaps filled; None if it does not occur."""
         parts = [
             re.escape(said) + (".+?" if gap is not None else "")
             for said, gap, _, _ in Formatter().parse(self.text)
         ]
-        return re.fullmatch(rf"(?:.*\s)?{''.join(parts)}", question, re.DOTALL) is not None
+        match = re.search(rf"(?:^|\s){''.join(parts)}(?:\s|$)", question)
+        return match.start() if match else None
 
 
 def main() -> None:
@@ -76,10 +81,13 @@ def main() -> None:
 
 
 def pictured(name: str) -> Problem:
-    """The first problem of medium difficulty whose gold draws more than two marks, and not many."""
+    """The first problem of medium difficulty whose gold draws some marks, and not too many; on
+    several pictures, if there are several."""
     for n in count():
         problem = difficulty.made(name, 0.5, f"pictured/{n}", "cold")
-        if 2 < sum(len(step.ops) for step in problem.gold) <= MOST_MARKS:
+        drawn_on = [op.k for step in problem.gold for op in step.ops]
+        several = min(2, len(problem.images))
+        if 2 < len(drawn_on) <= MOST_MARKS and len(set(drawn_on)) >= several:
             return problem
     raise AssertionError("counting has no end")
 
@@ -109,53 +117,73 @@ def section(name: str) -> str:
 
 {chr(10).join(bullet(kind, len(problems)) for kind in kinds)}
 
-{drawn(problems)} {len(problems)} problems were asked in {worded} wordings, and in {len(asked)} different
-texts.
+{wrapped(drawn(problems))}
+{len(problems)} problems were asked in {worded} wordings, and in {len(asked)} different texts.
 """
 
 
 def module(name: str) -> ModuleType:
     """Where a task or source is written."""
     kind = TASKS[name]() if name in TASKS else SOURCES[name]()
-    return sys.modules[kind.__module__]  # type: ignore[attr-defined]
+    return sys.modules[kind.__module__]
 
 
 def wordings(where: ModuleType) -> Iterator[Wording]:
-    """All sentences of a task's module, and of the modules that it takes them from."""
-    for name, value in vars(where).items():
-        if isinstance(value, ModuleType) and value.__name__.startswith(where.__package__ or "?"):
-            yield from wordings(value)
-        elif isinstance(value, tuple) and all(isinstance(text, str) for text in value):
-            yield from (Wording(f"{where.__name__}.{name}", text) for text in value)
+    """All sentences of a task's module, and of the modules that it takes something from."""
+    for reached in modules(where):
+        for name, value in vars(reached).items():
+            for texts in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(texts, tuple) and all(isinstance(text, str) for text in texts):
+                    kind = f"{reached.__name__}.{name}"
+                    yield from (Wording(kind, text) for text in texts if text[-1:] in (".", "?"))
+
+
+def modules(where: ModuleType) -> list[ModuleType]:
+    """A module, and those of its package that it imports or takes something from, and so on."""
+    reached = [where]
+    for one in reached:  # grows while it is walked
+        for value in vars(one).values():
+            home = value if isinstance(value, ModuleType) else inspect.getmodule(type(value))
+            if isinstance(value, type | FunctionType):
+                home = inspect.getmodule(value)
+            near = home is not None and home.__name__.startswith(f"{where.__package__}.")
+            if home is not None and near and home not in reached:
+                reached.append(home)
+    return reached
 
 
 def sorted_out(
     problems: Sequence[Problem], sentences: Sequence[Wording]
 ) -> list[list[tuple[str, Problem]]]:
-    """Problems that ask the same, each with its wording: the sentence that says most of it."""
-    sentences = sorted(sentences, key=lambda one: -len(one.text))
+    """Problems that ask the same, each with its wording: the last sentence that asks something."""
     kinds: dict[str, list[tuple[str, Problem]]] = {}
     for problem in problems:
-        fits = (one for one in sentences if one.asks(problem.question))
-        best = next(fits, Wording("", ""))
+        starts = {one: one.found(problem.question) for one in sentences}
+        found = {one: start for one, start in starts.items() if start is not None}
+        best = max(found, key=lambda one: ("?" in one.text, found[one], len(one.text)))
         kinds.setdefault(best.kind, []).append((best.text, problem))
     return sorted(kinds.values(), key=len, reverse=True)
 
 
 def caption(problem: Problem) -> str:
     """What is asked of the problem that is pictured."""
-    options = [f"{LETTERS[n]}. {text}" for n, text in enumerate(problem.options)]
-    return "  \n".join([f"*{problem.question}*", *options, f"Answer: {problem.answer}"])
+    options = [
+        text if text == LETTERS[n] else f"{LETTERS[n]}: {text}"
+        for n, text in enumerate(problem.options)
+    ]
+    offered = f" ({'; '.join(options)})" if options else ""
+    return wrapped(f"*{problem.question}*{offered} Answer: {problem.answer}")
 
 
 def bullet(kind: Sequence[tuple[str, Problem]], total: int) -> str:
     """One kind of question: two wordings of it, how many there are, how often, what is answered."""
     first = {wording: problem.question for wording, problem in reversed(kind)}
-    examples = " / ".join(f"“{question}”" for question in list(first.values())[:2])
+    examples = " / ".join(f"*{question}*" for question in list(first.values())[:2])
     problems = [problem for _, problem in kind]
-    return (
-        f"- {examples}  \n  {len(first)} wordings, {len(problems) / total:.0%} of problems; "
-        f"answered by {answers(problems)}."
+    return wrapped(
+        f"- {examples} – {len(first)} wordings, {len(problems) / total:.0%} of problems; answered by "
+        f"{answers(problems)}.",
+        "  ",
     )
 
 
@@ -177,15 +205,18 @@ def drawn(problems: Sequence[Problem]) -> str:
         golds = [problem.gold for problem in problems if problem.difficulty == level]
         ops = [op for gold in golds for step in gold for op in step.ops]
         boxes = sum(isinstance(op, Box) for op in ops)
-        told.append(
-            f"{boxes / len(golds):.1f} boxes and {(len(ops) - boxes) / len(golds):.1f} lines"
-        )
+        counts = {"boxes": boxes / len(golds), "lines": (len(ops) - boxes) / len(golds)}
+        told.append(" and ".join(f"{many:.1f} {what}" for what, many in counts.items() if many))
     steps = span(sorted({len(problem.gold) for problem in problems}))
     pictures = span(sorted({len(problem.images) for problem in problems}))
     return (
-        f"Pictures: {pictures}. Gold draws, in {steps} turns, {told[0]} on average at difficulty 0, "
-        f"{told[1]} at difficulty 1."
+        f"Pictures: {pictures}. Turns that draw: {steps}. Gold draws {told[0]} on average at "
+        f"difficulty 0, {told[1]} at difficulty 1."
     )
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    return fill(text, WIDTH, subsequent_indent=indent, break_long_words=False)
 
 
 def span(values: Sequence[float]) -> str:

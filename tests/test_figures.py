@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline import figures
+from pipeline import canvas, figures
 from pipeline.figures import BAR, BLUE, BOTTOM, LEFT, NAME, PANEL, RIGHT, TOP
-from pipeline.images import Pixels
+from pipeline.images import Pixels, encode
+from pipeline.protocol import write
+from pipeline.rollout import Limits, advance, read_turn
+from pipeline.types import State, Step
+from tests.conftest import PIXELS, box, plain_problem
 
 
 def blue(pixels: Pixels) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
@@ -65,3 +69,24 @@ def test_bars_are_as_long_as_their_shares_and_carry_their_intervals() -> None:
 def test_a_table_is_short_markdown() -> None:
     text = figures.table(("model", "accuracy"), [("base", "0.1"), ("cold", "0.2")])
     assert text == "|model|accuracy|\n|---|--:|\n|base|0.1|\n|cold|0.2|"
+
+
+def test_a_plain_picture_stands_beside_its_drawing_and_several_above_theirs() -> None:
+    grey = encode(np.full((60, 80, 3), 200, np.uint8))
+
+    def drawn_on(*pictures: int) -> Pixels:
+        turn = Step("Here.", tuple(box(10, 10, 60, 50, k=k) for k in pictures))
+        now = canvas.opened(plain_problem(images=(grey, grey)))
+        now = advance(now, read_turn(now, write(turn), PIXELS), Limits(), PIXELS)
+        assert isinstance(now, State)
+        return figures.plain_and_drawn(now.problem, now, side=80)
+
+    one = drawn_on(2)  # the other picture is left out
+    assert one.shape == (62, 2 * 82, 3)
+    assert (one[1:-1, 1:81] == 200).all()
+    assert (one[1:-1, 83:-1] != 200).any()
+    both = drawn_on(1, 2)
+    assert both.shape == (2 * 62, 2 * 82, 3)
+    for left in (1, 83):
+        assert (both[1:61, left : left + 80] == 200).all()
+        assert (both[63:-1, left : left + 80] != 200).any()

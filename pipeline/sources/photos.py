@@ -3,6 +3,9 @@
 - `coins`: 24 ancient coins, each with a box, counted and compared by size;
 - `stereo`: two views of a motorcycle in a garage, with measured disparity, compared by distance.
 
+Boxes and lines make sizes comparable; lines from where a point is in one view to where it is in the
+other show how near it is.
+
 Both photographs are divided into five regions, one for each split, that share no coin and no part
 of the scene: see ``REGIONS`` there. Of the coins evaluation gets the two columns at the right; of
 the stereo pair, cut into 3 × 2 tiles, it gets two tiles.

@@ -1,7 +1,10 @@
 """Chart: read values off an axis that is far from where they are, by drawing over to it.
 
-Bars, or points joined by a line, over a value axis with labelled ticks. Difficulty turns the number of
-columns (2 to 7), how many ticks have numbers and grid lines, and whether values lie on ticks.
+Bars, or points joined by a line, over a value axis with labelled ticks. Level lines carry a height over
+to the numbers, or a number over to the columns; boxes mark the tops that count.
+
+Difficulty turns the number of columns (2 to 7), whether there are grid lines, and whether values lie on
+ticks.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,5 +1,7 @@
 """Counting: box every figure of a kind among figures that share its colour or its form.
 
+Boxes keep a figure from being missed or counted twice.
+
 Difficulty turns the number of targets (up to 12), the number and likeness of distractors, the size
 of figures and how far they may cover one another. A figure always shows at least 65 % of its area.
 """

@@ -1,7 +1,9 @@
 """Maze: follow a list of moves to the place they lead to, or find the only way and measure it.
 
-Lines run from cell centre to cell centre, one for each straight run. Difficulty turns the size of
-the maze (3×3 to 9×9 cells), how winding it is, and the length of the way.
+Lines run from cell centre to cell centre, one for each straight run: what is walked stays on the
+picture, and only lengths and corners are left to be counted.
+
+Difficulty turns the size of the maze (3×3 to 9×9 cells), how winding it is, and the length of the way.
 """
 
 import json

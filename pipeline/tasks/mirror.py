@@ -1,6 +1,8 @@
 """Mirror: patterns of cells under reflection and rotation: what is missing, what is symmetric, what
 a turned or mirrored pattern looks like.
 
+Lines show the axes to compare across, boxes the cells without a partner, or a pattern and its match.
+
 Difficulty turns the size of the pattern (3 to 7 cells a side), how much of it is off, and how alike
 the candidates are.
 """

@@ -1,5 +1,8 @@
 """Motion: figures move through 16 frames; which went farthest, or how many crossed a line.
 
+Boxes hold places that are never seen in one picture together, lines the ways between them; the
+dashed line is traced where sides matter.
+
 Difficulty turns the number and likeness of figures, their bends, pauses and turns back, how close
 the race is, and how many only come near the line or return. In the key frames, which are those
 that gold marks, no figure touches another.

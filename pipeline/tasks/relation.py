@@ -1,5 +1,8 @@
 """Relation: how figures with names of their own lie to one another: side, order, number, distance.
 
+Boxes show where the figures asked about have their middles; lines from one middle to the others make
+distances comparable.
+
 Difficulty turns the number of figures (from two to ten), how alike their names are, their size, and
 how close a call the answer is.
 """

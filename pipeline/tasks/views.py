@@ -1,5 +1,8 @@
 """Views: one scene of solids, seen by several cameras. Which object is it, and which is nearer?
 
+Boxes give one object one name in all pictures. Lines join it to the landmark that it is known by, or
+to the side that the camera stands on, so that distances can be compared.
+
 Difficulty turns the number of solids (3..8) and of cameras (2..4), the angle between the cameras
 (30..145°), how many solids look alike, how much is hidden, whether tags are shown in another
 picture than the one asked about, and by how much distances that matter differ. Whatever must be

@@ -1,8 +1,10 @@
 """Wires: follow one of several crossing wires from its plug to its socket, or back.
 
 Wires run from column to column on lanes and change places in pairs, so that every crossing is a true
-one and is counted exactly. Lines are drawn from bend to bend, one for each straight run. Difficulty
-turns the number of wires (2 to 7) and of columns (3 to 10), and how alike their colours are.
+one and is counted exactly. Lines are drawn from bend to bend, one for each straight run: at a crossing
+they keep to the wire, where an eye slips to another.
+
+Difficulty turns the number of wires (2 to 7) and of columns (3 to 10), and how alike their colours are.
 """
 
 from collections.abc import Sequence
