@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test test-slow lint ui base ladder bench picture lock clean
+.PHONY: demo test test-slow fuzz kill lint ui base ladder bench tasks pictures lock clean
 
 demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	$(BIN)/drawloop build mini
@@ -33,11 +33,23 @@ base: $(VENV)/.ready  ## the tiny base again: over an hour on a laptop, minutes 
 ladder: $(VENV)/.ready  ## what each stage adds, measured: hours, and it goes on where it was ended
 	$(BIN)/python -m ladder
 
-bench: $(VENV)/.ready  ## our trainers beside TRL's, in one run
+fuzz: $(VENV)/.ready  ## a million broken turns, and broken pictures and videos
+	$(BIN)/python -m tests.fuzz --turns 1000000 --pictures 20000 --videos 300
+
+kill: $(VENV)/.ready  ## thirty builds of the version `mini`, killed: hours
+	$(BIN)/python -m tests.kill --version mini --kills 30
+
+bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, our trainers beside TRL's
+	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/near.py
 	$(BIN)/python benchmarks/beside_trl.py
 
-picture: $(VENV)/.ready  ## the README's picture
+tasks: $(VENV)/.ready  ## the page of the tasks: their pictures, and how hard they are
+	$(BIN)/python docs/tasks.py
+
+pictures: $(VENV)/.ready  ## the README's picture, and the annotations over their photographs
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/annotations.py
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
