@@ -156,6 +156,8 @@ class Store:
         manifest = self.manifest(asset, address)
         if manifest is None:
             raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
+        if table not in manifest.tables:
+            raise StoreError(f"{self.path(asset, address)} has no table {table!r}; {AGAIN}")
         for name in sorted(name for name in manifest.parts if table_of(name) == table):
             path = self.path(asset, address, name)
             try:

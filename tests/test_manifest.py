@@ -105,6 +105,12 @@ def test_rows_that_do_not_add_up_are_refused(store: Store) -> None:
     refused(store)
 
 
+def test_a_table_that_the_manifest_leaves_out_is_not_taken_for_an_empty_one(store: Store) -> None:
+    change(store, tables={}, parts={})
+    with pytest.raises(StoreError, match="has no table 'rows'; delete its folder"):
+        read(store)
+
+
 def test_a_manifest_nested_without_end_is_refused(store: Store) -> None:
     (folder(store) / "manifest.json").write_text("[" * 100_000)
     refused(store)
