@@ -48,4 +48,6 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "alignment": _task("alignment", "Alignment"),
     "chart": _task("chart", "Chart"),
     "mirror": _task("mirror", "Mirror"),
+    "distance": _task("distance", "Distance"),
+    "occlusion": _task("occlusion", "Occlusion"),
 }

@@ -39,6 +39,21 @@ def near_numbers(rng: Random, right: int, count: int, low: int = 0) -> list[str]
     return [str(n) for n in wrong]
 
 
+def number_to_ask(rng: Random, scale: Sequence[int]) -> tuple[int, tuple[str, ...], str]:
+    """A number of the scale, drawn before the scene is made to fit it; its options, and the answer.
+
+    Half the time there are no options. Else they are four neighbours on the scale, of which each is
+    as likely to be the right one.
+    """
+    if rng.random() < 0.5:
+        right = rng.choice(scale)
+        return right, (), str(right)
+    start = rng.randint(0, max(0, len(scale) - 4))
+    near = list(scale[start : start + 4])
+    right = near.pop(rng.randrange(len(near)))
+    return right, *lettered(rng, str(right), [str(n) for n in near])
+
+
 def plural(noun: str, count: int) -> str:
     return noun if count == 1 else noun + "s"
 

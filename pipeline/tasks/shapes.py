@@ -92,6 +92,7 @@ def outline(
         "diamond": (4, 1.0),
         "star": (10, 0.45),
         "cross": (12, 1.0),
+        "bar": (4, 1.0),
     }[figure]
     points = []
     for n in range(corners):
@@ -106,6 +107,9 @@ def outline(
             side, part = divmod(n, 3)
             angle = turn + side * math.pi / 2 + (-arm, arm, notch)[part]
             reach = radius * (math.hypot(0.3, 0.95) if part < 2 else 0.3 * math.sqrt(2))
+        elif figure == "bar":
+            slant = math.atan2(0.22, 1.0)
+            angle = turn + n // 2 * math.pi + (slant if n % 2 else -slant)
         points.append((x + reach * math.cos(angle), y + reach * math.sin(angle)))
     return points
 
