@@ -50,4 +50,6 @@ TASKS: dict[str, Callable[[], TaskType]] = {
     "mirror": _task("mirror", "Mirror"),
     "distance": _task("distance", "Distance"),
     "occlusion": _task("occlusion", "Occlusion"),
+    "turn": _task("turn", "Turn"),
+    "appearance": _task("appearance", "Appearance"),
 }

@@ -11,63 +11,32 @@ a solid with a look of its own. Every solid shows at least half of itself in eve
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, permutations
 from random import Random
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from pipeline.images import Pixels, encode
+from pipeline.images import encode
 from pipeline.tasks import Wording
 from pipeline.tasks import views_phrases as phrases
 from pipeline.tasks.phrasing import LETTERS, lettered, listed, plural, say
 from pipeline.tasks.shapes import COLOURS
-from pipeline.tasks.solids import (
-    FORMS,
-    SIZES,
-    Camera,
-    Shot,
-    Solid,
-    Vector,
-    cast,
-    floor,
-    paint,
-    peek,
-    tag,
+from pipeline.tasks.solids import FORMS, SIZES
+from pipeline.tasks.stage import (
+    Along,
+    Around,
+    Clue,
+    Marks,
+    Shots,
+    Stage,
+    drawn,
+    surrounded,
+    uncrowded,
 )
-from pipeline.types import Box, Kind, Line, Modality, Op, Point, Problem, Scene, Size, Step
+from pipeline.types import Box, Kind, Modality, Problem, Scene, Size, Step
 
 ATTEMPTS = 4000  # the rarest question fits one scene in 60; most tries end before anything is drawn
-LEAST_VISIBLE = 0.5  # of each solid in each picture, what tags hide included
-SMOOTH_BELOW = 300_000  # px; larger pictures get one sample a pixel instead of four
-
-
-class Clue(NamedTuple):
-    """Words that single out a solid in a scene, and the landmark that they go by, if any."""
-
-    text: str
-    landmark: int | None = None
-    too: str = ""  # for a sentence that marks the landmark as well
-
-
-class Around(NamedTuple):
-    """A box to draw around a solid in a view. Views and solids go by their index from 0."""
-
-    view: int
-    solid: int
-
-
-class Along(NamedTuple):
-    """A line to draw from foot to foot; without a start, from the picture's bottom centre."""
-
-    view: int
-    start: int | None
-    end: int
-
-
-Marks = list[Around | Along]
-Shots = list[tuple[Shot, Pixels]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,71 +48,6 @@ class Plan:
     conclusion: str
     tags: tuple[tuple[int, int, str], ...]  # view, solid, text
     names: dict[int, str] = field(default_factory=dict)  # of the solids that are asked about
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A scene and who looks at it."""
-
-    solids: tuple[Solid, ...]
-    cameras: tuple[Camera, ...]
-    light: Vector
-
-    def framed(self, size: Size) -> "Stage":
-        """With every camera zoomed in on the solids."""
-        return replace(self, cameras=tuple(c.fitted(self.solids, size) for c in self.cameras))
-
-    def distance(self, view: int, solid: int) -> float:
-        """Units from a camera to the middle of a solid."""
-        return math.dist(self.cameras[view].eye, self.solids[solid].middle)
-
-    def sideways(self, view: int, solid: int) -> float:
-        """How far right a solid is in a picture, in units at the distance of the scene's middle."""
-        camera = self.cameras[view]
-        x = float(camera.project([self.solids[solid].middle])[0, 0]) - camera.centre[0]
-        return x / camera.focal * math.dist(camera.eye, camera.target)
-
-    def foot(self, view: int, solid: int) -> Point:
-        x, y = self.cameras[view].project([self.solids[solid].foot])[0]
-        return Point(round(x), round(y))
-
-    def alike(self, solid: int, *traits: str) -> list[int]:
-        """The other solids with the same traits."""
-        mine = [getattr(self.solids[solid], t) for t in traits]
-        same = ([getattr(s, t) for t in traits] == mine for s in self.solids)
-        return [n for n, yes in enumerate(same) if yes and n != solid]
-
-    def clue(self, solid: int, margin: float) -> Clue | None:
-        """What tells a solid from all others; None if nothing does by ``margin`` units."""
-        it = self.solids[solid]
-        if not self.alike(solid, "colour", "form"):
-            return Clue(f"{it.colour} {it.form}")
-        look = f"{it.size} {it.colour} {it.form}"
-        twins = self.alike(solid, "size", "colour", "form")
-        if not twins:
-            return Clue(look)
-        for n, landmark in enumerate(self.solids):
-            if n == solid or self.alike(n, "colour", "form"):
-                continue
-            own, *others = (math.dist(landmark.foot, self.solids[m].foot) for m in (solid, *twins))
-            name = f"{landmark.colour} {landmark.form}"
-            too = f", and the {name} to go by"
-            if own + margin <= min(others):
-                return Clue(f"{look} nearest to the {name}", n, too)
-            if own - margin >= max(others):
-                return Clue(f"{look} farthest from the {name}", n, too)
-        return None
-
-    def names(self) -> dict[int, str]:
-        """A label for every solid that no other has: its look, numbered if others look the same."""
-        names = {}
-        for n, it in enumerate(self.solids):
-            names[n] = f"{it.colour} {it.form}"
-            if self.alike(n, "colour", "form"):
-                names[n] = f"{it.size} {names[n]}"
-                if twins := self.alike(n, "size", "colour", "form"):
-                    names[n] += f" {1 + sum(m < n for m in twins)}"
-        return names
 
 
 @dataclass(frozen=True)
@@ -176,7 +80,7 @@ class Views:
         elif kind is Kind.CHOICE:
             wrong = rng.sample([str(n) for n in answers if n != wanted], 3)
             options, answer = lettered(rng, answer, wrong)
-        names = stage.names() | plan.names
+        names, size = stage.names() | plan.names, Size(self.width, self.height)
         return Problem(
             id="",
             task="views",
@@ -188,7 +92,7 @@ class Views:
             kind=kind,
             difficulty=self.difficulty,
             gold=tuple(
-                Step(thought, tuple(self._op(stage, shots, names, mark) for mark in marks))
+                Step(thought, tuple(drawn(mark, stage, shots, names, size) for mark in marks))
                 for thought, marks in plan.steps
             ),
             conclusion=plan.conclusion,
@@ -211,42 +115,15 @@ class Views:
         """The first scene that the question fits, with the wanted answer."""
         size = Size(self.width, self.height)
         for _ in range(ATTEMPTS):
-            stage = self._stage(rng, count, views)
+            stage = surrounded(rng, self._looks(rng, count), views, self.difficulty)
             plan = None if stage is None else theme(self, rng, stage, wanted)
             if stage is None or plan is None:
                 continue
             stage = stage.framed(size)
-            shots = self._shots(stage, plan, size)
+            shots = uncrowded(stage, plan.tags, size, self.difficulty)
             if shots is not None:
                 return stage, plan, shots
         raise ValueError(f"no scene of {count} solids fits on {self.width}×{self.height} px")
-
-    def _stage(self, rng: Random, count: int, views: int) -> Stage | None:
-        """Solids at random places, cameras around them; None if not all solids find a place."""
-        solids: list[Solid] = []
-        reach = 1.2 + 0.17 * count
-        for form, colour, size in self._looks(rng, count):
-            for _ in range(40):
-                away, angle = reach * math.sqrt(rng.random()), rng.uniform(0, math.tau)
-                x, y = round(away * math.cos(angle), 2), round(away * math.sin(angle), 2)
-                room = (1.2 * (SIZES[size] + SIZES[s.size]) for s in solids)
-                if all(
-                    math.dist((x, y), (s.x, s.y)) > r for s, r in zip(solids, room, strict=True)
-                ):
-                    turn = round(rng.uniform(0, math.pi / 2), 2)
-                    solids.append(Solid(form, colour, size, x, y, turn))
-                    break
-            else:
-                return None
-        arc = rng.uniform(30, 50) + 95 * self.difficulty  # degrees
-        first, lit = rng.uniform(0, 360), rng.uniform(0, math.tau)
-        turns = [first + arc * n / (views - 1) for n in range(views)]
-        rng.shuffle(turns)
-        return Stage(
-            tuple(solids),
-            tuple(self._camera(rng, turn, reach + 0.6) for turn in turns),
-            (round(0.5 * math.cos(lit), 3), round(0.5 * math.sin(lit), 3), 0.866),
-        )
 
     def _looks(self, rng: Random, count: int) -> list[tuple[str, str, str]]:
         """(form, colour, size): the harder, the more look like the first. The last two never do."""
@@ -263,44 +140,6 @@ class Views:
             elif rng.random() < 0.5:
                 looks[n] = (form, *looks[n][1:])
         return looks
-
-    def _camera(self, rng: Random, turn: float, reach: float) -> Camera:
-        """A camera at ``turn`` degrees, looking at the middle of a scene of radius ``reach``."""
-        height = math.radians(36 + rng.uniform(-12, 10) * self.difficulty)
-        angle, away = math.radians(turn), reach * rng.uniform(2.5, 3.4)
-        eye = (
-            round(away * math.cos(height) * math.cos(angle), 2),
-            round(away * math.cos(height) * math.sin(angle), 2),
-            round(away * math.sin(height), 2),
-        )
-        roll = math.radians(rng.uniform(-10, 10) * self.difficulty)  # low is no longer near
-        return Camera(eye, (0.0, 0.0, 0.4), round(roll, 3))
-
-    def _shots(self, stage: Stage, plan: Plan, size: Size) -> Shots | None:
-        """What every camera sees, with tags; None if anything is hidden more than it may be."""
-        clear = 0.85 - 0.3 * self.difficulty
-        if any(min(peek(stage.solids, camera, size)) < clear for camera in stage.cameras):
-            return None
-        detail = 2 if size.width * size.height < SMOOTH_BELOW else 1
-        ground = floor(stage.solids, stage.light, min(96, max(24, min(size) // 6)))
-        shots = []
-        for view, camera in enumerate(stage.cameras):
-            shot = cast(stage.solids, camera, size, stage.light, detail)
-            pixels = paint(shot, stage.solids, camera, ground)
-            left = tag(pixels, shot, {solid: text for v, solid, text in plan.tags if v == view})
-            if any(left.visible(n) < LEAST_VISIBLE for n in range(len(stage.solids))):
-                return None
-            shots.append((shot, pixels))
-        return shots
-
-    def _op(self, stage: Stage, shots: Shots, names: dict[int, str], mark: Around | Along) -> Op:
-        k = mark.view + 1
-        if isinstance(mark, Around):
-            return Box(k, shots[mark.view][0].box(mark.solid), names[mark.solid])
-        start = Point(self.width // 2, self.height - 1)
-        if mark.start is not None:
-            start = stage.foot(mark.view, mark.start)
-        return Line(k, (start, stage.foot(mark.view, mark.end)), f"to {names[mark.end]}")
 
 
 def _same(task: Views, rng: Random, stage: Stage, wanted: int) -> Plan | None:
@@ -486,16 +325,8 @@ def _pictures(views: Sequence[int]) -> str:
 
 
 def _geometry(stage: Stage, plan: Plan) -> str:
-    """All that the pictures follow from; lengths in units, angles in radians, lenses in px."""
-    facts = {
-        "solids": [
-            [s.form, s.colour, s.size, s.x, s.y, s.turn, round(s.radius, 4), round(s.height, 4)]
-            for s in stage.solids
-        ],
-        "cameras": [[c.eye, c.target, c.roll, c.focal, c.centre] for c in stage.cameras],
-        "light": stage.light,
-        "tags": plan.tags,
-    }
+    """All that the problem follows from."""
+    facts = {**stage.numbers(), "tags": plan.tags}
     return json.dumps(facts, separators=(",", ":"))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import canvas, geometry
 from pipeline.images import decode
-from pipeline.tasks import views, views_phrases
+from pipeline.tasks import stage, views_phrases
 from pipeline.tasks.shapes import COLOURS
 from pipeline.tasks.solids import Camera, Solid, cast
 from pipeline.tasks.views import Views
@@ -36,7 +36,7 @@ def make(key: str, difficulty: float = 0.5, width: int = 112, height: int = 112)
 @pytest.fixture(scope="module")
 def easy() -> list[Problem]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(views, "SMOOTH_BELOW", 0)  # one sample a pixel: faster, and tested as well
+        patch.setattr(stage, "SMOOTH_BELOW", 0)  # one sample a pixel: faster, and tested as well
         return [make(f"easy/{n}", 0.1) for n in range(400)]
 
 
