@@ -14,6 +14,7 @@ keep theirs. ``docs/tasks.py`` makes the page of them.
 import argparse
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -55,15 +56,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="all, if none is named")
     names = parser.parse_args().tasks or [*TASKS, *SOURCES]
-    kept = [row for row in recorded() if row.task not in names]
     for name in names:
-        for difficulty in LEVELS:
-            kept.append(measured(name, difficulty))
-            print(*kept[-1], flush=True)
+        rows = [measured(name, difficulty) for difficulty in LEVELS]
+        print(*rows, sep="\n", flush=True)
+        record([row for row in recorded() if row.task != name] + rows)
+
+
+def record(rows: Iterable[Measured]) -> None:
+    """Writes the rows of tasks that there are, in their order."""
     order = [*TASKS, *SOURCES]
-    kept = sorted((row for row in kept if row.task in order), key=lambda r: order.index(r.task))
-    rows = ",\n".join(json.dumps(row._asdict()) for row in kept)
-    PLACE.write_text(f"[\n{rows}\n]\n")
+    known = sorted((row for row in rows if row.task in order), key=lambda r: order.index(r.task))
+    lines = ",\n".join(json.dumps(row._asdict()) for row in known)
+    PLACE.write_text(f"[\n{lines}\n]\n")
 
 
 def recorded() -> list[Measured]:

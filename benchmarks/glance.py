@@ -7,23 +7,27 @@ for each task that has one. What all of them see by (blobs of a colour, letters)
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import dist
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.several import appearance, motion, turn, views
 from benchmarks.sight import (
+    MIDDLE,
     Blob,
     Mask,
     Spot,
+    best_option,
     blobs,
     coloured,
+    largest,
     like,
     named,
     nearest_option,
     read,
-    tags,
 )
 from pipeline.images import Pixels
 from pipeline.reward import LETTERS
@@ -34,8 +38,7 @@ Small = npt.NDArray[np.float32]
 Look = Callable[[Sequence[Pixels], str, Sequence[str]], str]
 
 GREEN_INK, BLUE_INK, DARK_INK = (30, 140, 60), (40, 60, 160), (60, 60, 70)  # of letters
-ARROW, EDGE, DASHES = (200, 60, 40), (150, 150, 160), (70, 70, 70)
-MIDDLE: Spot = (112.0, 112.0)  # of a picture, for what is not found
+ARROW, EDGE = (200, 60, 40), (150, 150, 160)
 HEADINGS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 
 
@@ -67,7 +70,7 @@ def maze(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> s
 def relation(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
     """The largest patch of a colour stands for the figure named."""
     names = named(question)
-    spots = {name: _largest(pictures[0], name) for name in names}
+    spots = {name: largest(pictures[0], name) for name in names}
     if "above" in options:
         second, first = _seen_from(question, names)
         x, y = (a - b for a, b in zip(spots[first], spots[second], strict=True))
@@ -78,10 +81,10 @@ def relation(pictures: Sequence[Pixels], question: str, options: Sequence[str]) 
         return LETTERS[options.index(across if abs(x) > abs(y) else down)]
     if options and (edge := re.search(r"\b(left|right|top|bottom)\b", question)):
         x, y = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}[edge[1]]
-        return _best(options, lambda name: x * spots[name][0] + y * spots[name][1])
+        return best_option(options, lambda name: x * spots[name][0] + y * spots[name][1])
     if options:
         first = next(name for name in names if name not in options)
-        return _best(options, lambda name: -dist(spots[name], spots[first]))
+        return best_option(options, lambda name: -dist(spots[name], spots[first]))
     there = re.search(r"to the left of|to the right of|above|below", question)
     assert there, question
     x, y = {
@@ -100,17 +103,6 @@ def _seen_from(question: str, names: Sequence[str]) -> tuple[str, str]:
     first, second = names[:2]
     from_first = re.match(r"On which side|Seen from", question)
     return (first, second) if from_first else (second, first)
-
-
-def _largest(picture: Pixels, name: str) -> tuple[float, float]:
-    """Where the largest patch of a figure's colour is; the middle if there is none."""
-    found = blobs(like(picture, COLOURS[name.split()[0]]), 10)
-    height, width = picture.shape[:2]
-    return max(found, key=lambda blob: blob.area).at if found else (width / 2, height / 2)
-
-
-def _best(options: Sequence[str], worth: Callable[[str], float]) -> str:
-    return LETTERS[max(range(len(options)), key=lambda n: worth(options[n]))]
 
 
 def wires(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
@@ -156,7 +148,7 @@ def alignment(pictures: Sequence[Pixels], question: str, options: Sequence[str])
     if not options:
         return str(sum(y < by[0][1] for name, (_, y) in spots.items() if name not in asked[:2]))
     away = {name: min(dist(spot, other) for other in by) for name, spot in spots.items()}
-    return _best(options, lambda name: -away.get(name, 999.0))
+    return best_option(options, lambda name: -away.get(name, 999.0))
 
 
 def chart(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
@@ -173,7 +165,7 @@ def chart(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> 
         return f"{full * (abs(names[0] - names[1]) if len(names) > 1 else names[0]):g}"
     level = float(re.findall(r"[\d.]*\d", question)[-1]) / full
     if options and options[0] in "PQRSTUV":
-        return _best(options, lambda name: -abs(heights.get(name, 9.0) - level))
+        return best_option(options, lambda name: -abs(heights.get(name, 9.0) - level))
     return nearest_option(sum(reach > level for reach in tall), options)
 
 
@@ -237,65 +229,55 @@ def _unlike(a: Small, b: Small) -> float:
     return float(np.abs(a - b).mean())
 
 
-def motion(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
-    """What the first and the last frame tell: where colours have gone, how many changed sides."""
-    first, last = pictures[0], pictures[-1]
-    names = named(question) or [option for option in options if named(option)]
-    if not names:
-        ends = [_sides(picture) for picture in (first, last)]
-        return nearest_option(abs(ends[0] - ends[1]), options)
-    gone = {name: dist(_largest(first, name), _largest(last, name)) for name in names}
-    if options and options[0] in gone:
-        return _best(options, lambda name: gone[name])
-    less, more = sorted(max(1.0, gone[name]) for name in names[:2])
-    return nearest_option(round(more / less, 1), options)
+def distance(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
+    """Extents of colours, fins and all; what is written at the scale bar is not read."""
+    picture, tones = pictures[0], re.findall(rf"\b({'|'.join(COLOURS)})\b", question)
+    if options and options[0].split()[0] in COLOURS:
+        boxes = [_extent(like(picture, COLOURS[option.split()[0]])) for option in options]
+        upright, level = "top to bottom" in question or "topmost" in question, " " in options[0]
+        sizes = [box[upright] if level else dist((0, 0), box) for box in boxes]
+        most = re.search(
+            r"longest|furthest apart|the most|extends? (the )?(most|furthest)", question
+        )
+        return best_option(options, lambda name: sizes[options.index(name)] * (1 if most else -1))
+    lengths = [max(1.0, dist((0, 0), _extent(like(picture, COLOURS[tone])))) for tone in tones]
+    if len(lengths) > 1:
+        return nearest_option(int(max(lengths) / min(lengths)), options)
+    bar = max((b.wide for b in blobs(like(picture[-16:], DARK_INK), 8)), default=1)
+    return nearest_option(round(2 * lengths[0] / bar) * 5, options)
 
 
-def _sides(picture: Pixels) -> int:
-    """How many patches lie on the first side of the dashed line."""
-    dashes = np.argwhere(like(picture, DASHES, 25))[:, ::-1].astype(np.float32)
-    vx, vy, x, y = (float(part[0]) for part in cv2.fitLine(dashes, cv2.DIST_L2, 0, 0.01, 0.01))
-    if vx + vy < 0:
-        vx, vy = -vx, -vy
-    return sum(vx * (b.y - y) - vy * (b.x - x) > 0 for b in blobs(coloured(picture), 25))
+def _extent(mask: Mask) -> Spot:
+    """How far a mask reaches, across and down, px."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return (float(np.ptp(columns)), float(np.ptp(rows))) if len(rows) else (0.0, 0.0)
 
 
-def views(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
-    """One picture is enough: low is near, left stays left, and the same colour is the same thing."""
-    asked = [int(n) for n in re.findall(r"[Pp]icture (\d)", question)] or [1]
-    if re.search("different (objects|ones)", question):
-        spots = [tags(picture, "X").get("X", MIDDLE) for picture in pictures]
-        tones = [_paint(p, spot) for p, spot in zip(pictures, spots, strict=True)]
-        return nearest_option(len(set(tones)), options)
-    if "nearest to" in question or "farthest from" in question:
-        tagged = max((tags(picture, "ABCD") for picture in pictures), key=len)
-        sign = -1 if "farthest from" in question else 1
-        return max("ABCD", key=lambda one: sign * tagged.get(one, MIDDLE)[1])
-    if "object 2" in question or "Objects 1 and 2" in question:
-        one, two = (tags(pictures[0], "12").get(tag, MIDDLE) for tag in "12")
-        holds = one[0] < two[0] if "left of" in question else one[1] > two[1]
-        return nearest_option(len(pictures) if holds else 0, options)
-    if options and options[0] == "A":
-        tone = _paint(pictures[0], tags(pictures[0], "1").get("1", MIDDLE))
-        there = pictures[max(asked) - 1]
-        tagged = tags(there, "ABCD")
-        same = [tag for tag, spot in sorted(tagged.items()) if _paint(there, spot) == tone]
-        return (same or ["A"])[0]
-    shown = max(pictures, key=lambda picture: len(tags(picture, "1")))
-    own = tags(shown, "1").get("1", MIDDLE)
-    return nearest_option(sum(b.y > own[1] for b in blobs(coloured(shown), 60)), options)
+def occlusion(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
+    """What shows more of itself lies in front; what is near is under or over; pieces are figures."""
+    area = {name: int(like(pictures[0], tone).sum()) for name, tone in COLOURS.items()}
+    own = re.findall(rf"\b({'|'.join(COLOURS)}) \w+", question)
+    pieces = [blob for tone in COLOURS.values() for blob in blobs(like(pictures[0], tone), 25)]
+    if options and ", " in options[0]:
+        by_area = sorted(own, key=lambda colour: area[colour])
+        return best_option(options, lambda order: _agreed(order.split(), by_area))
+    if any("neither" in option for option in options):
+        return best_option(options, lambda option: area.get(option.split()[0], -1))
+    if options and not options[0].isdigit():
+        first = largest(pictures[0], own[0])
+        return best_option(options, lambda name: -dist(largest(pictures[0], name), first))
+    if own:
+        spot = largest(pictures[0], own[0])
+        near = sum(dist(spot, blob.at) < 45 for blob in pieces) - 1
+        return nearest_option(near // 2, options)
+    all_of_them = re.search("in all|all figures|in the picture|altogether|side by side", question)
+    return nearest_option(len(pieces) if all_of_them else len(pieces) // 2, options)
 
 
-def _paint(picture: Pixels, spot: Spot) -> str:
-    """The name of the colour that most of what is around a tag has."""
-    x, y = round(spot[0]), round(spot[1])
-    near = picture[max(0, y - 22) : y + 22, max(0, x - 22) : x + 22].reshape(-1, 3).astype(int)
-    near = near[np.ptp(near, axis=1) > 60]
-    hues = {name: np.array(tone) / max(tone) for name, tone in COLOURS.items()}
-    found = [near / near.max(axis=1, keepdims=True)] if len(near) else [np.zeros((1, 3))]
-    away = {name: np.abs(found[0] - hue).sum(axis=1) for name, hue in hues.items()}
-    nearest = np.argmin(np.stack(list(away.values())), axis=0)
-    return list(away)[int(np.bincount(nearest).argmax())]
+def _agreed(words: Sequence[str], order: Sequence[str]) -> int:
+    """In how many pairs of neighbours words keep to an order."""
+    places = [words.index(colour) for colour in order]
+    return sum(a < b for a, b in pairwise(places))
 
 
 HEURISTICS: dict[str, Look] = {
@@ -308,4 +290,8 @@ HEURISTICS: dict[str, Look] = {
     "alignment": alignment,
     "chart": chart,
     "mirror": mirror,
+    "distance": distance,
+    "occlusion": occlusion,
+    "turn": turn,
+    "appearance": appearance,
 }

@@ -4,7 +4,7 @@ Names of colours are known, as anyone knows what red looks like; nothing of a sc
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ Spot = tuple[float, float]
 Colour = tuple[int, int, int]
 
 GLYPH = (12, 16)  # px: what letters are compared at
+MIDDLE: Spot = (112.0, 112.0)  # of a picture, for what is not found
 LEAST_ALIKE = 0.35  # correlation below which a patch is no letter
 
 
@@ -134,3 +135,15 @@ def nearest_option(value: float, options: Sequence[str]) -> str:
     if not options:
         return f"{value:g}"
     return LETTERS[min(range(len(options)), key=lambda n: abs(float(options[n]) - value))]
+
+
+def largest(picture: Pixels, name: str) -> tuple[float, float]:
+    """Where the largest patch of a figure's colour is; the middle if there is none."""
+    found = blobs(like(picture, COLOURS[name.split()[0]]), 10)
+    height, width = picture.shape[:2]
+    return max(found, key=lambda blob: blob.area).at if found else (width / 2, height / 2)
+
+
+def best_option(options: Sequence[str], worth: Callable[[str], float]) -> str:
+    """The letter of the option that is worth most."""
+    return LETTERS[max(range(len(options)), key=lambda n: worth(options[n]))]

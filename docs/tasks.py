@@ -4,6 +4,7 @@ All of it follows from the code, from problems that it samples, and from what wa
 ``benchmarks/difficulty.py``: a new task is on the page by being in its registry.
 """
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from string import Formatter
 from textwrap import fill
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from benchmarks import difficulty
@@ -58,13 +59,14 @@ class Wording(NamedTuple):
     kind: str
     text: str
 
-    def asks(self, question: str) -> bool:
-        """Whether a question is this sentence with its gaps filled, whatever stands around it."""
+    def found(self, question: str) -> int | None:
+        """Where in a question this sentence begins, its gaps filled; None if it does not occur."""
         parts = [
             re.escape(said) + (".+?" if gap is not None else "")
             for said, gap, _, _ in Formatter().parse(self.text)
         ]
-        return re.search(rf"(?:^|\s){''.join(parts)}(?:\s|$)", question) is not None
+        match = re.search(rf"(?:^|\s){''.join(parts)}(?:\s|$)", question)
+        return match.start() if match else None
 
 
 def main() -> None:
@@ -127,23 +129,38 @@ def module(name: str) -> ModuleType:
 
 
 def wordings(where: ModuleType) -> Iterator[Wording]:
-    """All sentences of a task's module, and of the modules that it takes them from."""
-    for name, value in vars(where).items():
-        if isinstance(value, ModuleType) and value.__name__.startswith(where.__package__ or "?"):
-            yield from wordings(value)
-        elif isinstance(value, tuple) and all(isinstance(text, str) for text in value):
-            yield from (Wording(f"{where.__name__}.{name}", text) for text in value)
+    """All sentences of a task's module, and of the modules that it takes something from."""
+    for reached in modules(where):
+        for name, value in vars(reached).items():
+            for texts in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(texts, tuple) and all(isinstance(text, str) for text in texts):
+                    kind = f"{reached.__name__}.{name}"
+                    yield from (Wording(kind, text) for text in texts if text[-1:] in (".", "?"))
+
+
+def modules(where: ModuleType) -> list[ModuleType]:
+    """A module, and those of its package that it imports or takes something from, and so on."""
+    reached = [where]
+    for one in reached:  # grows while it is walked
+        for value in vars(one).values():
+            home = value if isinstance(value, ModuleType) else inspect.getmodule(type(value))
+            if isinstance(value, type | FunctionType):
+                home = inspect.getmodule(value)
+            near = home is not None and home.__name__.startswith(f"{where.__package__}.")
+            if home is not None and near and home not in reached:
+                reached.append(home)
+    return reached
 
 
 def sorted_out(
     problems: Sequence[Problem], sentences: Sequence[Wording]
 ) -> list[list[tuple[str, Problem]]]:
-    """Problems that ask the same, each with its wording: the sentence that says most of it."""
-    sentences = sorted(sentences, key=lambda one: -len(one.text))
+    """Problems that ask the same, each with its wording: the last sentence that asks something."""
     kinds: dict[str, list[tuple[str, Problem]]] = {}
     for problem in problems:
-        fits = (one for one in sentences if one.asks(problem.question))
-        best = next(fits, Wording("", ""))
+        starts = {one: one.found(problem.question) for one in sentences}
+        found = {one: start for one, start in starts.items() if start is not None}
+        best = max(found, key=lambda one: ("?" in one.text, found[one], len(one.text)))
         kinds.setdefault(best.kind, []).append((best.text, problem))
     return sorted(kinds.values(), key=len, reverse=True)
 

@@ -42,7 +42,7 @@ def test_the_wording_of_every_question_is_found(name: str) -> None:
 
 
 def test_a_sentence_with_gaps_is_told_from_another_and_what_stands_around_does_not_matter() -> None:
-    asks = page.Wording("value", "What is the value of {first}?").asks
-    assert asks("What is the value of P?")
-    assert asks("Look. What is the value of P? Use two decimals.")
-    assert not asks("What is the number of P?")
+    found = page.Wording("value", "What is the value of {first}?").found
+    assert found("What is the value of P?") == 0
+    assert found("Look. What is the value of P? Use two decimals.") == 5
+    assert found("What is the number of P?") is None
