@@ -259,7 +259,8 @@ def occlusion(pictures: Sequence[Pixels], question: str, options: Sequence[str])
     own = re.findall(rf"\b({'|'.join(COLOURS)}) \w+", question)
     pieces = [blob for tone in COLOURS.values() for blob in blobs(like(pictures[0], tone), 25)]
     if options and ", " in options[0]:
-        by_area = sorted(own, key=lambda colour: area[colour])
+        from_front = re.search(r"from (the )?front|at the front", question)
+        by_area = sorted(own, key=lambda colour: area[colour] * (-1 if from_front else 1))
         return best_option(options, lambda order: _agreed(order.split(), by_area))
     if any("neither" in option for option in options):
         return best_option(options, lambda option: area.get(option.split()[0], -1))
