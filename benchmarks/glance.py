@@ -7,6 +7,7 @@ for each task that has one. What all of them see by (blobs of a colour, letters)
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import dist
 
 import cv2
@@ -252,6 +253,34 @@ def _extent(mask: Mask) -> Spot:
     return (float(np.ptp(columns)), float(np.ptp(rows))) if len(rows) else (0.0, 0.0)
 
 
+def occlusion(pictures: Sequence[Pixels], question: str, options: Sequence[str]) -> str:
+    """What shows more of itself lies in front; what is near is under or over; pieces are figures."""
+    area = {name: int(like(pictures[0], tone).sum()) for name, tone in COLOURS.items()}
+    own = re.findall(rf"\b({'|'.join(COLOURS)}) \w+", question)
+    pieces = [blob for tone in COLOURS.values() for blob in blobs(like(pictures[0], tone), 25)]
+    if options and ", " in options[0]:
+        from_front = re.search(r"from (the )?front|at the front", question)
+        by_area = sorted(own, key=lambda colour: area[colour] * (-1 if from_front else 1))
+        return best_option(options, lambda order: _agreed(order.split(), by_area))
+    if any("neither" in option for option in options):
+        return best_option(options, lambda option: area.get(option.split()[0], -1))
+    if options and not options[0].isdigit():
+        first = largest(pictures[0], own[0])
+        return best_option(options, lambda name: -dist(largest(pictures[0], name), first))
+    if own:
+        spot = largest(pictures[0], own[0])
+        near = sum(dist(spot, blob.at) < 45 for blob in pieces) - 1
+        return nearest_option(near // 2, options)
+    all_of_them = re.search("in all|all figures|in the picture|altogether|side by side", question)
+    return nearest_option(len(pieces) if all_of_them else len(pieces) // 2, options)
+
+
+def _agreed(words: Sequence[str], order: Sequence[str]) -> int:
+    """In how many pairs of neighbours words keep to an order."""
+    places = [words.index(colour) for colour in order]
+    return sum(a < b for a, b in pairwise(places))
+
+
 HEURISTICS: dict[str, Look] = {
     "maze": maze,
     "counting": counting,
@@ -263,6 +292,7 @@ HEURISTICS: dict[str, Look] = {
     "chart": chart,
     "mirror": mirror,
     "distance": distance,
+    "occlusion": occlusion,
     "turn": turn,
     "appearance": appearance,
 }

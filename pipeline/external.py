@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.images import PictureError, Pixels, read
+from pipeline.images import PictureError, Pixels, read, within
 from pipeline.types import Verdict
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -41,7 +41,6 @@ class BadRow(StrEnum):
     NO_PICTURE = "no_picture"
     NOT_A_PICTURE = "not_a_path_or_bytes"
     TOO_MANY_PICTURES = "too_many_pictures"
-    OUTSIDE = "picture_outside_folder"
     UNREADABLE = "picture_unreadable"
 
 
@@ -108,21 +107,6 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
         with file.open("rb") as stream:
             every.update(hashlib.file_digest(stream, "sha256").digest())
     return every.hexdigest()
-
-
-def within(folder: Path, name: str) -> Path:
-    """The file that a relative path names, links followed, if it lies in the folder.
-
-    Raises:
-        ValueError: for an absolute path, one with ``..``, and one whose links lead out or nowhere.
-    """
-    try:
-        root, path = folder.resolve(), (folder / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, links in a circle, a null
-        raise ValueError(f"{name[:80]!r} is no path: {error}") from None
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_relative_to(root):
-        raise ValueError(f"{name[:80]!r} leads out of the folder")
-    return path
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -227,7 +211,5 @@ def _picture(folder: Path, cell: Any) -> Pixels:
         return read(within(folder, cell) if isinstance(cell, str) else cell)
     except PictureError as error:
         raise _Refused(f"picture_{error.reason}", error.detail) from None
-    except ValueError as error:  # of `within`
-        raise _Refused(BadRow.OUTSIDE, str(error)) from None
     except OSError as error:
         raise _Refused(BadRow.UNREADABLE, str(error.strerror)) from None
