@@ -162,7 +162,11 @@ class Store:
             path = self.path(asset, address, name)
             try:
                 opened = self.files.open_input_file(path)
-                with pq.ParquetFile(opened, page_checksum_verification=True) as file:
+                with pq.ParquetFile(
+                    opened,
+                    pre_buffer=False,  # else a whole part is held, pictures and all
+                    page_checksum_verification=True,
+                ) as file:
                     _compare(file, manifest.columns[table], manifest.parts[name]["rows"])
                     for batch in file.iter_batches(batch_size=128, columns=columns):
                         yield from batch.to_pylist()
