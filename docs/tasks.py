@@ -259,7 +259,8 @@ def told_blindly(rows: Sequence[Measured]) -> str:
     ]
     return (
         "Of problems with options, the guesser solves more than equal chances give, by more than the "
-        f"interval, in {', '.join(better) or 'none of these rows'}. By luck alone one row in forty would."
+        f"interval, in {', '.join(better) or 'none of these rows'}. By luck alone one row in forty "
+        "would."
     )
 
 
