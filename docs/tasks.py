@@ -76,7 +76,18 @@ def main() -> None:
         data = picture(pictured(name))
         (HERE / "tasks" / f"{name}.webp").write_bytes(data)
         print(f"{name}: {len(data):,} bytes")
-    parts = [INTRODUCTION, *map(section, names), MEASURES, table(difficulty.recorded()), ""]
+    index = ", ".join(f"[{name}](#{name})" for name in names)
+    begin = f"{INTRODUCTION}\n{wrapped(f'{index}; [how hard they are](#how-hard-they-are).')}\n"
+    rows = difficulty.recorded()
+    parts = [
+        begin,
+        *map(section, names),
+        MEASURES,
+        table(rows),
+        "",
+        wrapped(told_blindly(rows)),
+        "",
+    ]
     (HERE / "tasks.md").write_text("\n".join(parts))
 
 
@@ -236,6 +247,21 @@ def table(rows: Sequence[Measured]) -> str:
         look = "—" if row.look is None else shared(row.look, row.asked)
         lines.append((row.task, f"{row.difficulty:g}", *blind, look, f"{row.gold:.2f}"))
     return figures.table(head, lines)
+
+
+def told_blindly(rows: Sequence[Measured]) -> str:
+    """Where options or questions give answers away."""
+    better = [
+        f"{row.task} at {row.difficulty:g}"
+        for row in rows
+        if (choices := round(row.choices * row.asked))
+        and interval(row.blind_choice, choices)[0] > row.chance
+    ]
+    return (
+        "Of problems with options, the guesser solves more than equal chances give, by more than the "
+        f"interval, in {', '.join(better) or 'none of these rows'}. By luck alone one row in forty "
+        "would."
+    )
 
 
 def shared(share: float, of: int) -> str:
