@@ -213,6 +213,6 @@ def test_a_source_s_broken_picture_lands_in_the_rejects_with_its_reason_and_the_
     monkeypatch.setattr(problems, "make", sometimes)
     rows = list(sample(version()))
     dropped = {p.id: v for _, p, v in rows if not v.keep}
-    assert dropped["maze-cold-000001"] == Verdict(False, "picture_empty", "zero bytes")
+    assert dropped["maze-cold-000001"] == Verdict(False, "picture_empty", "0 bytes")
     assert len(dropped) == 10
     assert sum(v.keep for _, _, v in rows) == 33
