@@ -45,6 +45,7 @@ bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, ou
 	$(BIN)/python benchmarks/beside_trl.py
 
 tasks: $(VENV)/.ready  ## the page of the tasks: their pictures, and how hard they are
+	$(BIN)/python benchmarks/difficulty.py
 	$(BIN)/python docs/tasks.py
 
 pictures: $(VENV)/.ready  ## the README's picture, and the annotations over their photographs
