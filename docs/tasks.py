@@ -227,7 +227,10 @@ def drawn(problems: Sequence[Problem]) -> str:
 
 
 def wrapped(text: str, indent: str = "") -> str:
-    whole = {"break_long_words": False, "break_on_hyphens": False}  # a link's place stays on its line
+    whole = {
+        "break_long_words": False,
+        "break_on_hyphens": False,
+    }  # a link's place stays on its line
     return fill(text, WIDTH, subsequent_indent=indent, **whole)
 
 

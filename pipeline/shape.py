@@ -62,7 +62,7 @@ def shaped(rows: Iterable[tuple[Graded, Verdict]], shape: Shape) -> Filter:
 
     What a person accepted stays besides, and is not counted.
     """
-    lots, problems = array("Q"), array("q")
+    lots, problems = array("Q"), array("I")
     books = [_Book(name) for name, _ in shape.balance]
     last = ""
     for row, verdict in rows:
@@ -76,7 +76,7 @@ def shaped(rows: Iterable[tuple[Graded, Verdict]], shape: Shape) -> Filter:
     dropped = _dropped(lots, problems, books, shape)
 
     def judge(row: Graded) -> Verdict:
-        lot = _lot(row.trajectory.id)
+        lot = np.uint64(_lot(row.trajectory.id))  # a plain int would make floats of them all
         for reason, those in dropped:
             place = those.searchsorted(lot)
             if place < len(those) and those[place] == lot:
@@ -90,7 +90,7 @@ class _Book:
     """Which value of a facet each row has."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.codes = name, array("q")
+        self.name, self.codes = name, array("I")
         self._known: dict[tuple[str, str], int] = {}
 
     def enter(self, problem: Problem) -> None:
@@ -123,16 +123,16 @@ def _dropped(
         left = left[~over]
 
     if shape.per_problem and len(left):
-        codes = np.frombuffer(problems, np.int64)
+        codes = np.frombuffer(problems, np.uint32)
         most = np.full(codes[-1] + 1, shape.per_problem)
         cap(codes, most, "over_per_problem", str(shape.per_problem))
     for book, (name, ratio) in zip(books, shape.balance, strict=True):
         if len(left):
-            codes = np.frombuffer(book.codes, np.int64)
+            codes = np.frombuffer(book.codes, np.uint32)
             counts = np.bincount(codes[left], minlength=int(codes.max()) + 1)
             cap(codes, book.most(counts, ratio), "over_represented", f"{name}, {ratio:g} × median")
     if shape.limit:
-        one = np.zeros(len(drawn), np.int64)
+        one = np.zeros(len(drawn), np.uint32)
         cap(one, np.array([shape.limit]), "over_limit", str(shape.limit))
     return found
 

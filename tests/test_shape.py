@@ -129,3 +129,10 @@ def test_weights_of_several_facets_go_by_their_combinations_and_have_a_top() -> 
     weigh = shape.weights([*common, *rare], ["task", "answer"])
     assert weigh(rare[0]) == MOST_WEIGHT
     assert weigh(replace(common[0], difficulty=0.9)) == pytest.approx(50 / 99)
+
+
+def test_lots_that_floats_cannot_tell_apart_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shape, "_lot", lambda name: 2**63 + int(name[1:4]))
+    assert fit(rows_of(*many(40)), Shape(limit=10)) == {"": 10, "over_limit": 30}
+    monkeypatch.setattr(shape, "_lot", lambda name: 2**62 + int(name[1:4]))
+    assert fit(rows_of(*many(40)), Shape(limit=10)) == {"": 10, "over_limit": 30}
