@@ -87,7 +87,7 @@ def test_the_asset_pages_show_counts_plots_checks_and_the_contact_sheet(
             page.get_by_text(group, exact=True).first.wait_for(timeout=60_000)
 
         page.goto(f"{server}/assets/cold_set?view=partitions&partition=tiny")
-        for shown in ("rows in", "dropped by reason", "reflection", "contact sheet"):
+        for shown in ("rows in", "dropped by reason", "reflection and drawing", "contact sheet"):
             page.get_by_text(shown, exact=True).first.wait_for(timeout=60_000)
         assert page.get_by_text("█").count() >= 2  # plots in place, without a click
         page.get_by_text("[Show Markdown]").click()
