@@ -11,12 +11,13 @@ from assets import models
 from assets.inputs import Inputs, put, with_rejects
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.decisions import ACCEPTED, REJECTED
+from pipeline.policies import Sampling, Stage
 from pipeline.progress import told
 from pipeline.rollout import rollout
 from pipeline.rows import Row
 from pipeline.store import Writer
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import EVERY_SPLIT, Sampling, Stage, Version
+from pipeline.versions import EVERY_SPLIT, Version
 
 Body = Callable[[Version, Inputs, Writer], None]
 

@@ -15,10 +15,11 @@ from assets.graph import NODES
 from assets.inputs import FACTS, REJECTS
 from pipeline import reward, rows, skills
 from pipeline.curate import along
+from pipeline.policies import MODELS
 from pipeline.problems import fingerprints
 from pipeline.rollout import retrace
 from pipeline.types import Box, Kind
-from pipeline.versions import EVALUATED, EVERY_SPLIT, MODELS
+from pipeline.versions import EVALUATED, EVERY_SPLIT
 
 SUMMARY = "summary"  # of an evaluation's rows: these are told, not kept or dropped
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
+from pipeline.policies import MODELS
 from pipeline.store import Store, StoreError
 from pipeline.teachers import NoBackend
-from pipeline.versions import MODELS, VersionError, load, names
+from pipeline.versions import VersionError, load, names
 
 HOME = Path(__file__).parent.parent
 

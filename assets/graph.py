@@ -14,12 +14,13 @@ from typing import Any
 from assets import bodies, models
 from assets.bodies import TABLES, WEIGHT, Body
 from pipeline.canvas import RENDERER
+from pipeline.policies import LEARNABLE, MODELS
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import SCHEMA_VERSION, joined
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
 from pipeline.teachers.oracle import ORACLE
-from pipeline.versions import LEARNABLE, MODELS, Version
+from pipeline.versions import Version
 
 
 @dataclass(frozen=True, slots=True)

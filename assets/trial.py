@@ -11,10 +11,11 @@ from assets.graph import address
 from assets.inputs import Inputs
 from pipeline import curate, figures, problems, skills, teachers
 from pipeline.images import png
+from pipeline.policies import Policy, Sampling, Stage
 from pipeline.rollout import rollout
 from pipeline.store import Store
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import Policy, Sampling, Stage, Version
+from pipeline.versions import Version
 
 
 def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[str]:

@@ -10,16 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from pipeline import problems, rollout, skills, teachers, tokens
+from pipeline.policies import MODELS, GrpoPolicy, OraclePolicy, Stage, StudentStage
 from pipeline.types import Problem, State, Trajectory
-from pipeline.versions import (
-    EVALUATED,
-    MODELS,
-    GrpoPolicy,
-    OraclePolicy,
-    Stage,
-    StudentStage,
-    Version,
-)
+from pipeline.versions import EVALUATED, Version
 
 AnyStage = Stage | StudentStage
 

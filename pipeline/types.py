@@ -119,13 +119,33 @@ Parsed = Step | Answer | Fault
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What was asked of a backend, and what it counted: of a turn, or added up."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt's, those that the backend had computed before
+    pictures: int = 0  # sent
+    requests: int = 0  # retries included
+    retries: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return Usage(*(mine + theirs for mine, theirs in pairs))
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One model turn, whatever it was. ``ids`` and ``logprobs`` are what was sampled, where known."""
+    """One model turn, whatever it was. ``ids`` and ``logprobs`` are what was sampled, where known.
+
+    ``usage`` is no part of what a turn is: two that differ in it alone are equal.
+    """
 
     text: str
     parsed: Parsed
     ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    usage: Usage | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,4 +290,11 @@ class Policy(Protocol):
 
 
 class PolicyError(Exception):
-    """A backend that could not answer; the rollout becomes a `Failure` with this reason."""
+    """A backend that could not answer; the rollout becomes a `Failure` with this reason.
+
+    ``usage`` is what was asked of it in vain.
+    """
+
+    def __init__(self, reason: str, usage: Usage | None = None) -> None:
+        super().__init__(reason)
+        self.usage = usage or Usage()

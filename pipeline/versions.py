@@ -3,25 +3,36 @@
 It holds everything that a run needs, because a backfill takes no run config. A file that is wrong is
 refused with the field, the value and what is allowed.
 
-Each seat of the recipe names its model: an ``oracle``; a ``checkpoint`` that is given; ``tiny``, the
-base kept with the project; or ``train``, a model trained here, from the one before it unless it says
-another. ``base_model`` and ``grpo_model`` may be left out: then the version has no such model, and
-nothing takes its place.
+Each seat of the recipe names its model, as `policies` says. ``base_model`` and ``grpo_model`` may be
+left out: then the version has no such model, and nothing takes its place.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipeline import decisions
 from pipeline.decisions import NOBODY, Decision, DecisionError
 from pipeline.external import Columns, digest
+from pipeline.fields import Count, Flag, Real, Section, Share, Whole, among
+from pipeline.policies import (
+    KINDS,
+    LEARNABLE,
+    LEARNT,
+    MODELS,
+    TRAINED,
+    Base,
+    Reinforced,
+    Sampled,
+    Stage,
+    StudentStage,
+)
 from pipeline.protocol import FAMILIES, Family
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
@@ -29,10 +40,8 @@ from pipeline.rollout import Limits
 from pipeline.shape import Shape
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
-from pipeline.teachers.oracle import Rates
 from pipeline.types import SPLITS
 
-T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training
 EVALUATION_UNITS = 448  # and for problems that are only evaluated on
@@ -40,13 +49,6 @@ UNSEEN = ("unseen_task", "unseen_size")  # splits that are unlike all training
 EVALUATED = ("evaluation", *UNSEEN)
 EVERY_SPLIT = (*SPLITS, *UNSEEN)
 
-# YAML's true is no 1, and "4" no 4.
-Whole = Annotated[int, Field(strict=True)]
-Real = Annotated[float, Field(strict=True)]
-Share = Annotated[Real, Field(ge=0, le=1)]
-Rate = Annotated[Real, Field(gt=0, le=1)]
-Flag = Annotated[bool, Field(strict=True)]
-Count = Annotated[Whole, Field(ge=0, le=100_000_000)]
 Facet = Literal["task", "answer", "difficulty"]
 
 
@@ -54,19 +56,7 @@ class VersionError(ValueError):
     """A version file that is refused; the message names file, field, value and what is allowed."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _among(given: dict[str, T], what: str, known: Iterable[str]) -> dict[str, T]:
-    """The same, if all its keys are known."""
-    names = list(known)
-    if unknown := [name for name in given if name not in names]:
-        raise ValueError(f"no {what} {unknown[0]!r}; there are {', '.join(names)}")
-    return given
-
-
-class Canvas(_Section):
+class Canvas(Section):
     """Sides of pictures, px. Each side is drawn between the two, in multiples of the patch unit."""
 
     smallest: Annotated[Whole, Field(ge=112, le=1000)] = 112
@@ -79,7 +69,7 @@ class Canvas(_Section):
         return self
 
 
-class Ingredient(_Section):
+class Ingredient(Section):
     """One task or source: its weight in the mix and the range of its difficulty."""
 
     share: Annotated[Real, Field(gt=0, le=1000)] = 1.0
@@ -93,7 +83,7 @@ class Ingredient(_Section):
         return value
 
 
-class Unseen(_Section):
+class Unseen(Section):
     """What no training mix has: other tasks, and other sizes of pictures."""
 
     tasks: dict[str, Ingredient] = {}
@@ -102,10 +92,10 @@ class Unseen(_Section):
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
-        return _among(value, "task", TASKS)
+        return among(value, "task", TASKS)
 
 
-class External(_Section):
+class External(Section):
     """A set that models are evaluated on elsewhere: no problem may be near one of its rows."""
 
     path: Annotated[str, Field(min_length=1)]  # .jsonl or .parquet, or a folder of them
@@ -128,7 +118,7 @@ class External(_Section):
         return {**self.model_dump(exclude={"path"}), "sha256": digest(self.found)}
 
 
-class Problems(_Section):
+class Problems(Section):
     """What is asked: the mix, and how many problems each split gets.
 
     ``unseen_task`` and ``unseen_size`` are splits to evaluate on and may be left out: problems of the
@@ -154,19 +144,19 @@ class Problems(_Section):
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
-        return _among(value, "task", TASKS)
+        return among(value, "task", TASKS)
 
     @field_validator("sources")
     @classmethod
     def _known_sources(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
-        return _among(value, "source", SOURCES)
+        return among(value, "source", SOURCES)
 
     @field_validator("splits")
     @classmethod
     def _every_split(cls, value: dict[str, int]) -> dict[str, int]:
         if missing := [split for split in SPLITS if split not in value]:
             raise ValueError(f"without a number: {', '.join(missing)}")
-        return {**dict.fromkeys(UNSEEN, 0), **_among(value, "split", EVERY_SPLIT)}
+        return {**dict.fromkeys(UNSEEN, 0), **among(value, "split", EVERY_SPLIT)}
 
     @model_validator(mode="after")
     def _something(self) -> "Problems":
@@ -194,160 +184,7 @@ class Problems(_Section):
         return self.unseen.tasks if split == "unseen_task" else {**self.tasks, **self.sources}
 
 
-class OraclePolicy(_Section):
-    """The fallible oracle; ``rates`` override `teachers.oracle.Rates`.
-
-    Without ``draws`` it says in words where things are, and answers in its first turn.
-    """
-
-    kind: Literal["oracle"]
-    draws: Flag = True
-    rates: dict[str, Annotated[Real, Field(ge=0, le=1)]] = {}
-
-    @field_validator("rates")
-    @classmethod
-    def _known(cls, value: dict[str, float]) -> dict[str, float]:
-        return _among(value, "rate", Rates.__dataclass_fields__)
-
-
-class CheckpointPolicy(_Section):
-    """A model trained elsewhere, by name or path."""
-
-    kind: Literal["checkpoint"]
-    model: Annotated[str, Field(min_length=1, max_length=4096)]
-    revision: str | None = None
-
-
-class TinyPolicy(_Section):
-    """The tiny base of the version's family that is kept with the project."""
-
-    kind: Literal["tiny"]
-
-
-class _Training(_Section):
-    """What every training has: which weights are trained, and how often it can be gone on from."""
-
-    kind: Literal["train"]
-    freeze_vision: Flag = False
-    freeze_projector: Flag = False
-    lora_rank: Annotated[Whole, Field(ge=0, le=4096)] = 0  # 0: all weights are trained
-    lora_alpha: Annotated[Whole, Field(ge=1, le=65_536)] = 32
-    gradient_checkpointing: Flag = False
-
-
-class SftPolicy(_Training):
-    """Trained here by SFT on exports; the fields are those of the trainer, and so are defaults.
-
-    ``start`` and ``data`` are the model it begins as and the sets it learns from, where they are
-    not those of the recipe.
-    """
-
-    start: Literal["base_model", "cold_model"] | None = None
-    data: (
-        Annotated[tuple[Literal["skills", "cold", "reflective"], ...], Field(min_length=1)] | None
-    ) = None
-    epochs: Annotated[Real, Field(gt=0, le=1000)] = 3.0
-    steps: Count = 0  # updates; 0: as many as the epochs have
-    batch: Annotated[Whole, Field(ge=1, le=65_536)] = 32  # trajectories an update
-    micro_batch: Annotated[Whole, Field(ge=1, le=65_536)] = 4  # of them a forward pass
-    lr: Rate = 1e-5
-    warmup: Share = 0.1  # of all updates
-    beta2: Annotated[Real, Field(ge=0, lt=1)] = 0.999
-    max_tokens: Annotated[Whole, Field(ge=16, le=10_000_000)] = 32_768  # of a trajectory
-    validation_share: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # of the problems, held out
-    validate_every: Annotated[Whole, Field(ge=1)] = 100  # updates
-    checkpoint_every: Annotated[Whole, Field(ge=1)] = 200  # updates
-
-
-class GrpoPolicy(_Training):
-    """Trained here by GRPO on the problems for RL; the fields and defaults are the trainer's.
-
-    The reward is the version's ``score``; with ``w_draw`` given, drawing counts so much in it. A
-    repeated mark is what ``rollout`` says, or ``repeat_iou`` and ``repeat_ends`` here.
-    """
-
-    start: Literal["base_model", "cold_model", "reflective_model"] | None = None
-    steps: Count = 0  # 0: each problem once
-    problems_per_step: Annotated[Whole, Field(ge=1, le=65_536)] = 32
-    samples: Annotated[Whole, Field(ge=2, le=1024)] = 8  # of a problem: a group
-    updates: Annotated[Whole, Field(ge=1, le=1024)] = 2  # a step
-    micro_batch: Annotated[Whole, Field(ge=1, le=65_536)] = 8
-    lr: Rate = 1e-6
-    warmup: Share = 0.0
-    clip_low: Share = 0.2
-    clip_high: Annotated[Real, Field(ge=0, le=10)] = 0.3
-    max_grad_norm: Annotated[Real, Field(gt=0, le=1e6)] = 1.0
-    temperature: Annotated[Real, Field(gt=0, le=5)] = 1.0
-    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
-    w_draw: Annotated[Real, Field(ge=0, le=100)] | None = None
-    repeat_iou: Rate | None = None
-    repeat_ends: Annotated[Real, Field(ge=0, le=100)] | None = None  # px
-    token_level: Flag = False
-    refill: Annotated[Whole, Field(ge=0, le=1000)] = 0
-    mask_truncated: Flag = False
-    checkpoint_every: Annotated[Whole, Field(ge=1)] = 10  # steps
-
-
-Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
-Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
-Student = Annotated[OraclePolicy | CheckpointPolicy | SftPolicy, Field(discriminator="kind")]
-Reinforced = Annotated[OraclePolicy | CheckpointPolicy | GrpoPolicy, Field(discriminator="kind")]
-
-# Each seat's model, in the order of the recipe: trained from the one before, if no other is named.
-MODELS = ("base_model", "cold_model", "reflective_model", "grpo_model")
-TRAINED = MODELS[1:]
-# The sets that each may learn from: those of the recipe, and others that are there by then.
-LEARNT: dict[str, tuple[str, ...]] = {
-    "cold_model": ("skills", "cold"),
-    "reflective_model": ("reflective",),
-    "grpo_model": ("rl",),
-}
-LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
-# The kinds of policy that each seat takes.
-KINDS: dict[str, tuple[str, ...]] = {
-    "teacher": ("oracle", "checkpoint"),
-    "base_model": ("checkpoint", "tiny"),
-}
-KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "train"))
-
-
-class Sampling(_Section):
-    """How a model is sampled: trajectories a problem, and the sampler's own numbers.
-
-    An oracle has nothing to sample from: with it, temperature and top_p are refused.
-    """
-
-    samples: Annotated[Whole, Field(ge=1, le=1024)]
-    temperature: Annotated[Real, Field(ge=0, le=5)] = 0.75
-    top_p: Annotated[Real, Field(gt=0, le=1)] = 0.9
-    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
-
-
-class _Sampled(_Section):
-    policy: Any
-    sampling: Sampling
-
-    @model_validator(mode="after")
-    def _has_what_it_is_sampled_with(self) -> Self:
-        given = self.sampling.model_fields_set & {"temperature", "top_p"}
-        if self.policy.kind == "oracle" and given:
-            raise ValueError(f"an oracle has no {' or '.join(sorted(given))}: leave it out")
-        return self
-
-
-class Stage(_Sampled):
-    """A policy that can be run, and how it is sampled."""
-
-    policy: Policy
-
-
-class StudentStage(_Sampled):
-    """A model that may be trained here, and how it is sampled."""
-
-    policy: Student
-
-
-class Rollout(_Section):
+class Rollout(Section):
     """METHOD's stop limits; a task's own number of turns overrides ``max_turns``."""
 
     max_turns: Annotated[Whole, Field(ge=1, le=100)] = 10
@@ -361,10 +198,10 @@ class Rollout(_Section):
     @field_validator("task_turns")
     @classmethod
     def _known(cls, value: dict[str, int]) -> dict[str, int]:
-        return _among(value, "task", [*TASKS, *SOURCES])
+        return among(value, "task", [*TASKS, *SOURCES])
 
 
-class _SetFilter(_Section):
+class _SetFilter(Section):
     """What any set may ask of the trajectories that pass, and how they are to weigh in training."""
 
     least_draw: Share = 0.0  # S_draw, where the scene's truth is known
@@ -395,18 +232,18 @@ class ReflectiveFilter(_SetFilter):
     limit: Count = 0  # trajectories of those that pass, drawn by chance; 0: all
 
 
-class Filters(_Section):
+class Filters(Section):
     cold: ColdFilter = ColdFilter()
     reflective: ReflectiveFilter
 
 
-class Scoring(_Section):
+class Scoring(Section):
     beta: Annotated[Real, Field(ge=0, lt=1)] = 0.0
     solved_at: Annotated[Real, Field(gt=0, le=1)] = 0.9
     w_draw: Annotated[Real, Field(ge=0, le=100)] = 0.0
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """How every model of a version is evaluated."""
 
     samples: Annotated[Whole, Field(ge=1, le=1024)] = 4  # of a problem: the k of pass@k
@@ -418,7 +255,7 @@ class Evaluation(_Section):
     limit: Count = 0  # problems of a split; 0: all
 
 
-class Version(_Section):
+class Version(Section):
     """A whole dataset version.
 
     Another ``repetition`` trains and samples its models anew, on the same problems and teacher.
@@ -484,7 +321,7 @@ class Version(_Section):
     def policy(self, seat: str) -> Any:
         """What sits in a seat, of those that ``MODELS`` and "teacher" name; None: nobody."""
         given = getattr(self, seat)
-        return given.policy if isinstance(given, _Sampled) else given
+        return given.policy if isinstance(given, Sampled) else given
 
     def is_trained(self, seat: str) -> bool:
         """Whether a model is trained here."""

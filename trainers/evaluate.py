@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from pipeline import curate, models, rows, tokens, versions
+from pipeline import curate, models, policies, rows, tokens
 from pipeline.protocol import FAMILIES
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
@@ -190,9 +190,9 @@ def _policy(
     config: EvaluateConfig, reference: str, limits: Limits, greedy: bool
 ) -> tuple[Policy, tokens.Count]:
     """Who acts, and how the length of what it wrote is counted."""
-    named = TypeAdapter(versions.Policy).validate_json(reference)
+    named = TypeAdapter(policies.Policy).validate_json(reference)
     family = FAMILIES[config.family]
-    if isinstance(named, versions.OraclePolicy):
+    if isinstance(named, policies.OraclePolicy):
         rates, most = Rates(**named.rates), config.max_tokens
         oracle = Oracle(rates, config.seed, limits, family, most, named.draws)
         return oracle, tokens.estimate

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from pipeline.types import Policy
 
 if TYPE_CHECKING:  # versions asks the oracle which rates it has
-    from pipeline.versions import Stage, Version
+    from pipeline.policies import Stage
+    from pipeline.versions import Version
 
 
 def _oracle(stage: "Stage", version: "Version", seed: int) -> Policy:
+    from pipeline.policies import OraclePolicy
     from pipeline.teachers.oracle import Oracle, Rates
-    from pipeline.versions import OraclePolicy
 
     assert isinstance(stage.policy, OraclePolicy)
     rates, tokens = Rates(**stage.policy.rates), stage.sampling.max_tokens
@@ -21,8 +22,8 @@ def _oracle(stage: "Stage", version: "Version", seed: int) -> Policy:
 
 def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     from pipeline.models import load_processor
+    from pipeline.policies import CheckpointPolicy
     from pipeline.teachers.local import Local, Sampling, loaded
-    from pipeline.versions import CheckpointPolicy
 
     assert isinstance(stage.policy, CheckpointPolicy)
     name, revision = stage.policy.model, stage.policy.revision

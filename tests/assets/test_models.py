@@ -20,10 +20,11 @@ from assets.inputs import Inputs
 from assets.launch import TrainerFailed
 from assets.report import metadata
 from pipeline import problems, rows, teachers
+from pipeline.policies import CheckpointPolicy, Stage
 from pipeline.store import Store, StoreError
 from pipeline.teachers.oracle import Oracle, Rates
 from pipeline.types import Policy
-from pipeline.versions import CheckpointPolicy, Stage, Version, VersionError, parse
+from pipeline.versions import Version, VersionError, parse
 from tests.assets.conftest import TINY, TRAINING, build_all, lay_base
 from tests.assets.pretend import Pretending
 

@@ -14,11 +14,12 @@ from ladder.arms import ARMS, COLD, GRPO, LONGER, REFLECTIVE, VERSION, Arm, deri
 from ladder.measure import CannotMeasure, Measuring, Record, key, make, measure, version_of
 from ladder.report import report
 from pipeline import teachers
+from pipeline.policies import Stage
 from pipeline.protocol import FAMILIES
 from pipeline.store import Store
 from pipeline.teachers.oracle import Oracle, Rates
 from pipeline.types import Policy
-from pipeline.versions import Stage, Version, load, parse
+from pipeline.versions import Version, load, parse
 from tests.assets.conftest import TRAINING, lay_base
 from tests.assets.pretend import Pretending
 

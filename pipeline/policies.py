@@ -1,0 +1,165 @@
+"""Who may sit in the seats of the recipe, as a version file names them, and how they are sampled.
+
+An ``oracle``; a ``checkpoint`` that is given; ``tiny``, the base kept with the project; or
+``train``, a model trained here, from the one before it unless it says another.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.fields import Count, Flag, Rate, Real, Section, Share, Whole, among
+from pipeline.teachers.oracle import Rates
+
+
+class OraclePolicy(Section):
+    """The fallible oracle; ``rates`` override `teachers.oracle.Rates`.
+
+    Without ``draws`` it says in words where things are, and answers in its first turn.
+    """
+
+    kind: Literal["oracle"]
+    draws: Flag = True
+    rates: dict[str, Annotated[Real, Field(ge=0, le=1)]] = {}
+
+    @field_validator("rates")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        return among(value, "rate", Rates.__dataclass_fields__)
+
+
+class CheckpointPolicy(Section):
+    """A model trained elsewhere, by name or path."""
+
+    kind: Literal["checkpoint"]
+    model: Annotated[str, Field(min_length=1, max_length=4096)]
+    revision: str | None = None
+
+
+class TinyPolicy(Section):
+    """The tiny base of the version's family that is kept with the project."""
+
+    kind: Literal["tiny"]
+
+
+class _Training(Section):
+    """What every training has: which weights are trained, and how often it can be gone on from."""
+
+    kind: Literal["train"]
+    freeze_vision: Flag = False
+    freeze_projector: Flag = False
+    lora_rank: Annotated[Whole, Field(ge=0, le=4096)] = 0  # 0: all weights are trained
+    lora_alpha: Annotated[Whole, Field(ge=1, le=65_536)] = 32
+    gradient_checkpointing: Flag = False
+
+
+class SftPolicy(_Training):
+    """Trained here by SFT on exports; the fields are those of the trainer, and so are defaults.
+
+    ``start`` and ``data`` are the model it begins as and the sets it learns from, where they are
+    not those of the recipe.
+    """
+
+    start: Literal["base_model", "cold_model"] | None = None
+    data: (
+        Annotated[tuple[Literal["skills", "cold", "reflective"], ...], Field(min_length=1)] | None
+    ) = None
+    epochs: Annotated[Real, Field(gt=0, le=1000)] = 3.0
+    steps: Count = 0  # updates; 0: as many as the epochs have
+    batch: Annotated[Whole, Field(ge=1, le=65_536)] = 32  # trajectories an update
+    micro_batch: Annotated[Whole, Field(ge=1, le=65_536)] = 4  # of them a forward pass
+    lr: Rate = 1e-5
+    warmup: Share = 0.1  # of all updates
+    beta2: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    max_tokens: Annotated[Whole, Field(ge=16, le=10_000_000)] = 32_768  # of a trajectory
+    validation_share: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # of the problems, held out
+    validate_every: Annotated[Whole, Field(ge=1)] = 100  # updates
+    checkpoint_every: Annotated[Whole, Field(ge=1)] = 200  # updates
+
+
+class GrpoPolicy(_Training):
+    """Trained here by GRPO on the problems for RL; the fields and defaults are the trainer's.
+
+    The reward is the version's ``score``; with ``w_draw`` given, drawing counts so much in it. A
+    repeated mark is what ``rollout`` says, or ``repeat_iou`` and ``repeat_ends`` here.
+    """
+
+    start: Literal["base_model", "cold_model", "reflective_model"] | None = None
+    steps: Count = 0  # 0: each problem once
+    problems_per_step: Annotated[Whole, Field(ge=1, le=65_536)] = 32
+    samples: Annotated[Whole, Field(ge=2, le=1024)] = 8  # of a problem: a group
+    updates: Annotated[Whole, Field(ge=1, le=1024)] = 2  # a step
+    micro_batch: Annotated[Whole, Field(ge=1, le=65_536)] = 8
+    lr: Rate = 1e-6
+    warmup: Share = 0.0
+    clip_low: Share = 0.2
+    clip_high: Annotated[Real, Field(ge=0, le=10)] = 0.3
+    max_grad_norm: Annotated[Real, Field(gt=0, le=1e6)] = 1.0
+    temperature: Annotated[Real, Field(gt=0, le=5)] = 1.0
+    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
+    w_draw: Annotated[Real, Field(ge=0, le=100)] | None = None
+    repeat_iou: Rate | None = None
+    repeat_ends: Annotated[Real, Field(ge=0, le=100)] | None = None  # px
+    token_level: Flag = False
+    refill: Annotated[Whole, Field(ge=0, le=1000)] = 0
+    mask_truncated: Flag = False
+    checkpoint_every: Annotated[Whole, Field(ge=1)] = 10  # steps
+
+
+Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
+Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
+Student = Annotated[OraclePolicy | CheckpointPolicy | SftPolicy, Field(discriminator="kind")]
+Reinforced = Annotated[OraclePolicy | CheckpointPolicy | GrpoPolicy, Field(discriminator="kind")]
+
+# Each seat's model, in the order of the recipe: trained from the one before, if no other is named.
+MODELS = ("base_model", "cold_model", "reflective_model", "grpo_model")
+TRAINED = MODELS[1:]
+# The sets that each may learn from: those of the recipe, and others that are there by then.
+LEARNT: dict[str, tuple[str, ...]] = {
+    "cold_model": ("skills", "cold"),
+    "reflective_model": ("reflective",),
+    "grpo_model": ("rl",),
+}
+LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
+# The kinds of policy that each seat takes.
+KINDS: dict[str, tuple[str, ...]] = {
+    "teacher": ("oracle", "checkpoint"),
+    "base_model": ("checkpoint", "tiny"),
+}
+KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "train"))
+
+
+class Sampling(Section):
+    """How a model is sampled: trajectories a problem, and the sampler's own numbers.
+
+    An oracle has nothing to sample from: with it, temperature and top_p are refused.
+    """
+
+    samples: Annotated[Whole, Field(ge=1, le=1024)]
+    temperature: Annotated[Real, Field(ge=0, le=5)] = 0.75
+    top_p: Annotated[Real, Field(gt=0, le=1)] = 0.9
+    max_tokens: Annotated[Whole, Field(ge=16, le=65_536)] = 1024  # a turn
+
+
+class Sampled(Section):
+    policy: Any
+    sampling: Sampling
+
+    @model_validator(mode="after")
+    def _has_what_it_is_sampled_with(self) -> Self:
+        given = self.sampling.model_fields_set & {"temperature", "top_p"}
+        if self.policy.kind == "oracle" and given:
+            raise ValueError(f"an oracle has no {' or '.join(sorted(given))}: leave it out")
+        return self
+
+
+class Stage(Sampled):
+    """A policy that can be run, and how it is sampled."""
+
+    policy: Policy
+
+
+class StudentStage(Sampled):
+    """A model that may be trained here, and how it is sampled."""
+
+    policy: Student
