@@ -22,6 +22,7 @@ from pipeline.types import KEPT, Kind, Problem, Verdict
 
 FACETS = ("task", "answer", "difficulty")
 BANDS = 5  # of difficulty, from 0 to 1
+BLOCK = 65_536  # rows that are ranked at a time
 MOST_WEIGHT = 5.0  # times the mean: a rare row that is shown over and over is learnt by heart
 
 Numbers = npt.NDArray[Any]
@@ -69,8 +70,9 @@ def shaped(rows: Iterable[tuple[Graded, Verdict]], shape: Shape) -> Filter:
         if not verdict.keep or verdict.reason == ACCEPTED:
             continue
         lots.append(_lot(row.trajectory.id))
-        problems.append((problems[-1] if problems else -1) + (row.problem.id != last))
-        last = row.problem.id
+        if shape.per_problem:
+            problems.append((problems[-1] if problems else -1) + (row.problem.id != last))
+            last = row.problem.id
         for book in books:
             book.enter(row.problem)
     dropped = _dropped(lots, problems, books, shape)
@@ -113,18 +115,18 @@ def _dropped(
 ) -> list[tuple[tuple[str, str], Numbers]]:
     """(reason, detail) and the sorted lots of those that it drops, cap by cap."""
     drawn = np.frombuffer(lots, np.uint64) if lots else np.zeros(0, np.uint64)
-    left = np.argsort(drawn, kind="stable")  # rows that are still in, by lot
+    left = np.argsort(drawn).astype(np.uint32)  # rows that are still in, by lot
     found = []
 
     def cap(codes: Numbers, most: Numbers, reason: str, detail: str) -> None:
         nonlocal left
-        over = _rank(codes[left]) >= most[codes[left]]
+        over = _over(codes, left, most)
         found.append(((reason, detail), np.sort(drawn[left[over]])))
         left = left[~over]
 
     if shape.per_problem and len(left):
         codes = np.frombuffer(problems, np.uint32)
-        most = np.full(codes[-1] + 1, shape.per_problem)
+        most = np.full(codes[-1] + 1, shape.per_problem, np.uint32)
         cap(codes, most, "over_per_problem", str(shape.per_problem))
     for book, (name, ratio) in zip(books, shape.balance, strict=True):
         if len(left):
@@ -132,9 +134,24 @@ def _dropped(
             counts = np.bincount(codes[left], minlength=int(codes.max()) + 1)
             cap(codes, book.most(counts, ratio), "over_represented", f"{name}, {ratio:g} × median")
     if shape.limit:
-        one = np.zeros(len(drawn), np.uint32)
+        one = np.broadcast_to(np.uint32(0), drawn.shape)
         cap(one, np.array([shape.limit]), "over_limit", str(shape.limit))
     return found
+
+
+def _over(codes: Numbers, rows: Numbers, most: Numbers) -> Numbers:
+    """Of each row, in the order given, whether ``most`` of its code stand before it already.
+
+    ``codes`` are those of all rows, ``most`` is by code. Block by block, so that what is held besides
+    is a bit for each row and a number for each code.
+    """
+    before = np.zeros(len(most), np.uint32)
+    over = np.empty(len(rows), np.bool_)
+    for start in range(0, len(rows), BLOCK):
+        own = codes[rows[start : start + BLOCK]]
+        over[start : start + BLOCK] = _rank(own) + before[own] >= most[own]
+        np.add.at(before, own, 1)
+    return over
 
 
 def _rank(codes: Numbers) -> Numbers:

@@ -1,10 +1,10 @@
 """Builds that are killed: `python -m tests.kill --version mini --kills 30`.
 
-One build is left alone and timed. Another, of the same version in a store of its own, is started
-again and again and its whole process group killed with SIGKILL, at moments spread at random over
-the time that the first took; then it is let through. After each kill every asset must be complete,
-with the hashes of its manifest, or absent; at the end all files must be those of the first build.
-Exits with 1 otherwise.
+One build is left alone and timed. Others, of the same version in stores of their own, are killed at
+random moments of all the work that they have to do: each is started, its whole process group killed
+with SIGKILL, started again to go on where it was, and at last let through. After each kill every
+asset must be complete, with the hashes of its manifest, or absent; at the end all files must be those
+of the first build. Exits with 1 otherwise.
 
 `tiny` is a version of its own, small and without training; any other is read from versions/.
 """
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -97,37 +98,44 @@ def hashes(data: Path) -> dict[str, str]:
     }
 
 
-def trial(place: Path, version: str, kills: int, seed: int, *options: str) -> list[str]:
-    """What went wrong, of a build that is killed so many times; says what happens as it does.
+def trial(
+    place: Path, version: str, kills: int, seed: int, *options: str, each: int = 10
+) -> list[str]:
+    """What went wrong, of builds that are killed so many times, one at most ``each`` times.
 
-    Where all is there, it is compared and cleared away, and the next build starts anew.
+    Says what happens as it does. A build that is done before its moment has come is compared and
+    cleared away, and the kill falls on one that starts anew.
     """
     took = built(place / "calm", version, *options)
-    print(f"undisturbed: {took:.1f} s", flush=True)
-    calm, disturbed = hashes(place / "calm" / "data"), place / "killed" / "data"
-    rng, wrong = Random(seed), list[str]()
-    moments = [took * (n + rng.random()) / kills for n in range(kills)]
-    rng.shuffle(moments)
-    for n, moment in enumerate(moments, 1):
-        while not killed(place / "killed", version, moment, *options):
-            wrong += differences(calm, hashes(disturbed))
-            moment *= (
-                0.9  # or it would be too late for ever, where a build is faster than the first
-            )
-            shutil.rmtree(disturbed)
-        found = list(torn(disturbed))
-        wrong += found
-        there = sum(1 for path in disturbed.glob(f"*/*/{MANIFEST}") if path.parts[-3] in NODES)
-        state = "; ".join(found) or "each whole"
-        print(f"kill {n} after {moment:.2f} s: {there} assets, {state}", flush=True)
-        if (after := hashes(disturbed)).keys() == calm.keys():
-            wrong += differences(calm, after)
-            shutil.rmtree(disturbed)
-    took = built(place / "killed", version, *options)
-    wrong += differences(calm, hashes(disturbed))
-    print(f"{kills} builds were killed, then one went through in {took:.1f} s")
-    print(f"{len(calm)} files compared, {len(wrong)} wrong", *wrong, sep="\n  ")
+    starting = built(place / "calm", version, *options)  # finds that there is nothing to do
+    print(f"undisturbed: {took:.1f} s, of which {starting:.1f} s to start", flush=True)
+    calm, disturbed = hashes(place / "calm" / "data"), place / "killed"
+    rng, wrong, done = Random(seed), list[str](), 0
+    while done < kills:
+        now = min(each, kills - done)
+        moments = sorted(rng.uniform(0, took) for _ in range(now))
+        for before, moment in pairwise([0.0, *moments]):
+            after = moment - before + (starting if before else 0)
+            while not killed(disturbed, version, after, *options):
+                wrong += differences(calm, hashes(disturbed / "data"))
+                shutil.rmtree(disturbed)
+                after *= 0.9  # or a build that is faster than the first would never be killed
+            done += 1
+            found = list(torn(disturbed / "data"))
+            wrong += found
+            state = "; ".join(found) or "each whole"
+            assets = _assets(disturbed / "data")
+            print(f"kill {done} after {after:.2f} s: {assets} assets, {state}", flush=True)
+        took_now = built(disturbed, version, *options)
+        wrong += differences(calm, hashes(disturbed / "data"))
+        print(f"killed {now} times, then let through in {took_now:.1f} s", flush=True)
+        shutil.rmtree(disturbed)
+    print(f"{kills} kills; {len(calm)} files compared, {len(wrong)} wrong", *wrong, sep="\n  ")
     return wrong
+
+
+def _assets(data: Path) -> int:
+    return sum(1 for path in data.glob(f"*/*/{MANIFEST}") if path.parts[-3] in NODES)
 
 
 def differences(calm: dict[str, str], after: dict[str, str]) -> list[str]:

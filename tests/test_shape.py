@@ -116,6 +116,25 @@ def test_ranks_count_those_of_the_same_code_before(codes: list[int]) -> None:
     assert shape._rank(np.array(codes, np.int64)).tolist() == expected
 
 
+@pytest.mark.parametrize("block", [1, 3, 4, 100])
+def test_rows_over_their_cap_are_the_same_block_by_block(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shape, "BLOCK", block)
+    codes, most = np.array([1, 0, 1, 1, 0, 2, 1]), np.array([1, 2, 0])
+    rows = np.array([6, 5, 4, 3, 2, 1])  # of the first nobody asks
+    over = [rows[:n].tolist() for n in range(len(rows))]
+    expected = [
+        sum(codes[r] == codes[row] for r in before) >= most[codes[row]]
+        for before, row in zip(over, rows, strict=True)
+    ]
+    assert (
+        shape._over(codes, rows, most).tolist()
+        == expected
+        == [False, True, False, False, True, True]
+    )
+
+
 def test_weights_make_all_values_weigh_the_same_and_one_on_the_whole() -> None:
     problems = [*many(6, "a", task="maze"), *many(2, "b", task="views")]
     weigh = shape.weights(problems, ["task"])
