@@ -14,7 +14,7 @@ import sqlite3
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -200,12 +200,8 @@ class Kept:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._base.execute("BEGIN IMMEDIATE")
-        try:
+        with self._base:  # commits, or rolls back
             yield
-        except BaseException:
-            self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
 
 
 def size(path: Path) -> int:
@@ -215,8 +211,9 @@ def size(path: Path) -> int:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-    try:
+    with ExitStack() as unless_whole:
+        base = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        unless_whole.callback(base.close)
         ((pages,),) = base.execute("PRAGMA page_count")
         ((mark,),) = base.execute("PRAGMA application_id")
         ((schema,),) = base.execute("PRAGMA user_version")
@@ -233,10 +230,8 @@ def _opened(path: Path) -> sqlite3.Connection:
         if not pages:
             marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
             base.executescript(f"BEGIN; {TABLES} {marks} COMMIT;")
-    except BaseException:
-        base.close()
-        raise
-    return base
+        unless_whole.pop_all()
+        return base
 
 
 # Rows --------------------------------------------------------------------------------------------
