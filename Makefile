@@ -36,7 +36,8 @@ ladder: $(VENV)/.ready  ## what each stage adds, measured: hours, and it goes on
 fuzz: $(VENV)/.ready  ## a million broken turns, and broken pictures and videos
 	$(BIN)/python -m tests.fuzz --turns 1000000 --pictures 20000 --videos 300
 
-kill: $(VENV)/.ready  ## thirty builds of the version `mini`, killed: hours
+kill: $(VENV)/.ready  ## fifty clients of a teacher, killed; thirty builds of the version `mini`: hours
+	$(BIN)/python -m tests.kill_turns --kills 50
 	$(BIN)/python -m tests.kill --version mini --kills 30
 
 bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, our trainers beside TRL's

@@ -3,18 +3,22 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 
 import pyarrow as pa
 
 from assets import models
 from assets.inputs import Inputs, put, with_rejects
-from pipeline import curate, problems, rows, shape, skills, teachers
+from pipeline import curate, problems, rows, shape, skills
+from pipeline.asking import asking
 from pipeline.decisions import ACCEPTED, REJECTED
-from pipeline.policies import Sampling, Stage
-from pipeline.progress import told
+from pipeline.failing import Runs, within
+from pipeline.policies import Stage
+from pipeline.progress import followed, told
 from pipeline.rollout import rollout
 from pipeline.rows import Row
+from pipeline.spending import Spending
 from pipeline.store import Writer
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
 from pipeline.versions import EVERY_SPLIT, Version
@@ -109,43 +113,62 @@ def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:
         put(writer, "skills", _graded_row(row), KEPT)
 
 
-def sample_teacher(version: Version, inputs: Inputs, writer: Writer) -> None:
-    _sample(version, "teacher", version.teacher, "cold", inputs, writer)
+# Whose trajectories each asset holds, on the problems of which split.
+SAMPLED: dict[str, str] = {
+    "teacher_trajectories": "cold",
+    "reflective_trajectories": "reflective",
+    "rl_trajectories": "rl",
+}
 
 
-def sample_reflective(version: Version, inputs: Inputs, writer: Writer) -> None:
-    _sample_model(version, "cold_model", version.cold_model.sampling, "reflective", inputs, writer)
+def seat(asset: str, version: Version) -> str:
+    """Who is sampled for an asset of trajectories."""
+    seats = {"teacher_trajectories": "teacher", "reflective_trajectories": "cold_model"}
+    return seats.get(asset, version.reinforced)
 
 
-def sample_for_rl(version: Version, inputs: Inputs, writer: Writer) -> None:
-    sampling = version.reflective_model.sampling
-    _sample_model(version, version.reinforced, sampling, "rl", inputs, writer)
+def stage(asset: str, version: Version, inputs: Inputs) -> Stage:
+    """The policy that is sampled for an asset of trajectories, and how."""
+    if asset == "teacher_trajectories":
+        return version.teacher
+    sampling = (
+        version.cold_model if asset == "reflective_trajectories" else version.reflective_model
+    ).sampling
+    return Stage(policy=models.policy(inputs, seat(asset, version)), sampling=sampling)
 
 
-def _sample_model(
-    version: Version, model: str, sampling: Sampling, split: str, inputs: Inputs, writer: Writer
-) -> None:
-    """Trajectories from the policy that a model asset refers to."""
-    given = Stage(policy=models.policy(inputs, model), sampling=sampling)
-    _sample(version, model, given, split, inputs, writer)
+def sample(asset: str) -> Body:
+    """Trajectories of the one who sits in a seat, and what they took."""
+
+    def body(version: Version, inputs: Inputs, writer: Writer) -> None:
+        asyncio.run(_write(asset, version, inputs, writer))
+
+    return body
 
 
-def _sample(
-    version: Version, seat: str, stage: Stage, split: str, inputs: Inputs, writer: Writer
-) -> None:
-    policy = teachers.policy(stage, version, version.model_seed(seat))
-    asked = inputs.problems(split, pictures=True)
-
-    async def sample() -> None:
-        runs = rollout(policy, asked, stage.sampling.samples, version.limits, version.wire)
+async def _write(asset: str, version: Version, inputs: Inputs, writer: Writer) -> None:
+    with sampling(asset, version, inputs) as (runs, spending):
         async for run in runs:
             if isinstance(run, Failure):
                 failed = {"problem_id": run.problem_id, "sample": run.sample}
                 put(writer, "trajectories", failed, Verdict(False, "failed", run.reason))
             else:
                 put(writer, "trajectories", rows.trajectory_row(run), KEPT)
+        if spent := spending.facts():
+            writer.facts["spent"] = spent
 
-    asyncio.run(sample())
+
+@contextmanager
+def sampling(asset: str, version: Version, inputs: Inputs) -> Iterator[tuple[Runs, Spending]]:
+    """The runs of an asset of trajectories, as they end, and what they spend."""
+    split, chosen = SAMPLED[asset], stage(asset, version, inputs)
+    samples, limits = chosen.sampling.samples, version.limits
+    problems_asked = inputs.problems(split, pictures=True)
+    total = inputs.count("problems", split) * samples
+    with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):
+        runs = rollout(policy, problems_asked, samples, limits, version.wire)
+        few = within(runs, version.failures.most, version.failures.after)
+        yield followed(few, asset, total, spending), spending
 
 
 def sift(split: str, trajectories: str) -> Body:

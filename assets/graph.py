@@ -149,8 +149,8 @@ NODES: dict[str, Node] = {
     ),
     "teacher_trajectories": Node(
         "What the teacher wrote and drew: every trajectory, finished well or not.",
-        "cold", "trajectories", bodies.sample_teacher, ("problems",), _sampled("teacher"),
-        split="cold",
+        "cold", "trajectories", bodies.sample("teacher_trajectories"),
+        ("problems",), _sampled("teacher"), split="cold",
     ),
     "cold_set": Node(
         "D_cold: teacher trajectories that are solved, well-formed, long enough and on the grid.",
@@ -163,7 +163,7 @@ NODES: dict[str, Node] = {
     "reflective_trajectories": Node(
         "What the cold model wrote and drew on fresh problems.",
         "reflective", "trajectories",
-        bodies.sample_reflective,
+        bodies.sample("reflective_trajectories"),
         ("problems", "cold_model"), _sampled("cold_model"), split="reflective",
     ),
     "reflective_set": Node(
@@ -175,7 +175,8 @@ NODES: dict[str, Node] = {
     "reflective_model": _model("reflective_model"),
     "rl_trajectories": Node(
         "What the model that RL begins with wrote and drew on problems held for RL: its pass rates.",
-        "rl", "trajectories", bodies.sample_for_rl, ("problems", *MODELS[:-1]), _tried, split="rl",
+        "rl", "trajectories", bodies.sample("rl_trajectories"),
+        ("problems", *MODELS[:-1]), _tried, split="rl",
         chosen=lambda version: ("problems", version.reinforced),
     ),
     "rl_problems": Node(

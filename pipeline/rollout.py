@@ -6,7 +6,7 @@ picture, that nothing is drawn twice), lets the canvas draw, and decides when a 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline import canvas, geometry, tokens
@@ -186,7 +186,7 @@ async def rollout(
     family: Family,
     in_flight: int = 64,
     count: Count = tokens.estimate,
-) -> AsyncIterator[Trajectory | Failure]:
+) -> AsyncGenerator[Trajectory | Failure, None]:
     """``samples`` trajectories of every problem, in the order of problems and samples.
 
     One coroutine a trajectory and no barrier between turns; at most ``in_flight`` run at once, and

@@ -255,6 +255,13 @@ class Evaluation(Section):
     limit: Count = 0  # problems of a split; 0: all
 
 
+class Failing(Section):
+    """When sampling is given up because a backend fails. It decides nothing that is made."""
+
+    most: Share = 0.5  # of the trajectories
+    after: Annotated[Whole, Field(ge=1, le=1_000_000)] = 20  # trajectories; fewer are not judged
+
+
 class Version(Section):
     """A whole dataset version.
 
@@ -276,6 +283,7 @@ class Version(Section):
     reflective_model: StudentStage
     grpo_model: Reinforced | None = None
     evaluation: Evaluation = Evaluation()
+    failures: Failing = Failing()
     score: Scoring = Scoring()
     filters: Filters
     decisions: dict[str, Decision] = {}  # by hand, by trajectory id: from the file beside

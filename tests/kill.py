@@ -29,7 +29,8 @@ from pipeline.store import Store, StoreError
 from tests.assets.conftest import TINY
 
 ROOT = Path(__file__).parent.parent
-OWN = {"tmp", "runs"}  # folders of writers' and trainers' own: what they leave they clear or resume
+# Folders of writers', trainers' and the turns' own: what they leave they clear or go on from.
+OWN = {"tmp", "runs", "replay"}
 
 
 def building(place: Path, version: str, *options: str) -> "subprocess.Popen[bytes]":

@@ -1,7 +1,9 @@
 """Backends of `Policy`: one file each, one line in ``TEACHERS``."""
 
+import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.types import Policy
 
@@ -45,6 +47,10 @@ TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
 }
 
 
+CHEAP = {"oracle"}  # asked anew sooner than looked up among the turns that are kept
+LOADED = {"checkpoint", "vllm"}  # whose model may be a folder
+
+
 class NoBackend(Exception):
     """A version names a kind of policy that nothing here can run."""
 
@@ -62,3 +68,33 @@ def policy(stage: "Stage", version: "Version", seed: int) -> Policy:
             f"it; there are {', '.join(TEACHERS)}. `drawloop plan {version.name}` works without one."
         )
     return TEACHERS[kind](stage, version, seed)
+
+
+def identity(stage: "Stage", seed: int) -> dict[str, Any] | None:
+    """All that decides what a policy says to a state, as JSON can hold it; None: it costs nothing.
+
+    A model in a folder is its files, wherever they lie; how many samples are drawn decides none.
+    """
+    given = stage.policy
+    if given.kind in CHEAP:
+        return None
+    recipe = getattr(given, "recipe", None)
+    said = recipe() if recipe else given.model_dump(exclude={"prices"})
+    if given.kind in LOADED and (folder := Path(said["model"])).is_dir():
+        said = {**said, "model": _sha256(folder)}
+    return {
+        "policy": said,
+        "sampling": stage.sampling.model_dump(exclude={"samples"}),
+        "seed": seed,
+    }
+
+
+def _sha256(folder: Path) -> str:
+    """One hash over the files of a checkpoint: weights, configuration, tokenizer, processor."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            digest.update(f"{path.name}/{path.stat().st_size}/".encode())
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()

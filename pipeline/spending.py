@@ -1,0 +1,93 @@
+"""What sampling took: asked and paid for, replayed, and asked in vain; its pace, and what it cost."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.kept import Said
+from pipeline.types import Usage
+
+MILLION = 1_000_000
+NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of a million tokens, in whatever currency the version file is written in."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+    cached: float | None = None  # of the prompt's that were computed before; None: as the others
+
+    @staticmethod
+    def of(policy: Any) -> "Prices | None":
+        """Those that a version gives for a policy, if it does."""
+        given = getattr(policy, "prices", None)
+        if given is None:
+            return None
+        return Prices(**(given if isinstance(given, Mapping) else given.model_dump()))
+
+    def cost(self, usage: Usage) -> float:
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        prompt = fresh * self.prompt + usage.cached_tokens * cached
+        return (prompt + usage.completion_tokens * self.completion) / MILLION
+
+
+class Spending:
+    """Turns and usage, added up as they come. Its clock runs from when it is made."""
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self.prices = prices
+        self.paid, self.replayed, self.in_vain = NOTHING, NOTHING, NOTHING
+        self.turns_paid = self.turns_replayed = self.turns_in_vain = 0
+        self._start = time.monotonic()
+
+    def pay(self, said: Said) -> None:
+        self.turns_paid += 1
+        self.paid += said.usage or NOTHING
+
+    def replay(self, said: Said) -> None:
+        self.turns_replayed += 1
+        if said.usage is not None:
+            self.replayed += said.usage
+
+    def fail(self, usage: Usage) -> None:
+        self.turns_in_vain += 1
+        self.in_vain += usage
+
+    @property
+    def seconds(self) -> float:
+        return max(time.monotonic() - self._start, 1e-6)
+
+    @property
+    def pace(self) -> float:
+        """Tokens a second that were written for this piece of work, replayed ones apart."""
+        return self.paid.completion_tokens / self.seconds
+
+    @property
+    def cost(self) -> float | None:
+        """Of what was asked now, in vain or not; None where the version gives no prices."""
+        return None if self.prices is None else self.prices.cost(self.paid + self.in_vain)
+
+    def facts(self) -> dict[str, Any]:
+        """For a manifest; nothing where the backend counts nothing: then they would only be timing.
+
+        What was paid, replayed and asked in vain hangs on what happened, and so does the time: two
+        builds of equal rows may differ in them.
+        """
+        if self.paid == self.replayed == self.in_vain == NOTHING:
+            return {}
+        told = {
+            "paid": {"turns": self.turns_paid, **asdict(self.paid)},
+            "replayed": {"turns": self.turns_replayed, **asdict(self.replayed)},
+            "in_vain": {"turns": self.turns_in_vain, **asdict(self.in_vain)},
+            "seconds": round(self.seconds, 3),
+            "tokens_per_second": round(self.pace, 3),
+        }
+        if self.prices is not None:
+            told["prices"] = asdict(self.prices)
+            told["cost"] = round(self.prices.cost(self.paid + self.in_vain), 6)
+            told["cost_replayed"] = round(self.prices.cost(self.replayed), 6)
+        return told
