@@ -126,7 +126,7 @@ def _sample_model(
     version: Version, model: str, sampling: Sampling, split: str, inputs: Inputs, writer: Writer
 ) -> None:
     """Trajectories from the policy that a model asset refers to."""
-    given = Stage(policy=models.policy(inputs, model), sampling=sampling)
+    given = Stage(policy=models.policy(version, inputs, model), sampling=sampling)
     _sample(version, model, given, split, inputs, writer)
 
 
