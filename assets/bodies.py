@@ -134,7 +134,7 @@ def stage(asset: str, version: Version, inputs: Inputs) -> Stage:
     sampling = (
         version.cold_model if asset == "reflective_trajectories" else version.reflective_model
     ).sampling
-    return Stage(policy=models.policy(inputs, seat(asset, version)), sampling=sampling)
+    return Stage(policy=models.policy(version, inputs, seat(asset, version)), sampling=sampling)
 
 
 def sample(asset: str) -> Body:

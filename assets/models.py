@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from assets.inputs import Inputs, put
-from pipeline.policies import MODELS, CheckpointPolicy, GrpoPolicy, Policy
+from pipeline.policies import MODELS, CheckpointPolicy, GrpoPolicy, Policy, VllmPolicy
 from pipeline.rows import Row
 from pipeline.store import StoreError, Writer
 from pipeline.teachers.oracle import ORACLE, Rates
@@ -71,7 +71,13 @@ def reference(seat: str, version: Version) -> Any:
             "code": CODE[trainer],
             **settings(seat, version),
         }
-    return policy.model_dump()
+    return decisive(policy)
+
+
+def decisive(policy: Any) -> dict[str, Any]:
+    """What a policy that is given says, short of how it is run."""
+    said: dict[str, Any] = policy.recipe() if policy.kind == "vllm" else policy.model_dump()
+    return said
 
 
 def _sha256(path: Path) -> str:
@@ -134,8 +140,8 @@ def evaluation_settings(version: Version) -> dict[str, Any]:
 # References --------------------------------------------------------------------------------------
 
 
-def policy(inputs: Inputs, model: str) -> Any:
-    """What a model asset refers to, as it can be run here: an oracle or a checkpoint; None: nobody."""
+def policy(version: Version, inputs: Inputs, model: str) -> Any:
+    """What a model asset refers to, as the version runs it; None: nobody."""
     row = next(inputs.rows(model, "policy"), None)
     if row is None:
         return None
@@ -144,6 +150,8 @@ def policy(inputs: Inputs, model: str) -> Any:
         said = {"kind": "checkpoint", "model": str(Path(inputs.folder(model)) / said["files"])}
     elif said["kind"] == "tiny":
         said = {"kind": "checkpoint", "model": str(tiny_base(said["family"]))}
+    elif said["kind"] == "vllm":
+        said["engine"] = version.policy(model).engine.model_dump()
     given: Policy = TypeAdapter(Policy).validate_python(said)
     return given
 
@@ -154,7 +162,7 @@ def refer(seat: str) -> Callable[[Version, Inputs, Writer], None]:
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
         if (given := version.policy(seat)) is None:
             return
-        said = given.model_dump()
+        said = decisive(given)
         if said["kind"] == "tiny":
             said["family"] = version.family
         put(writer, "policy", {"policy": json.dumps(said)}, KEPT)
@@ -173,8 +181,8 @@ def train(seat: str) -> Callable[[Version, Inputs, Writer], None]:
             refer(seat)(version, inputs, writer)
             return
         first, *exports = learns_from(seat, version)
-        start = policy(inputs, first)
-        assert isinstance(start, CheckpointPolicy), "versions let nobody train an oracle"
+        start = policy(version, inputs, first)
+        assert isinstance(start, CheckpointPolicy | VllmPolicy), "nobody trains an oracle"
         folder = run(
             inputs,
             writer,
@@ -236,7 +244,7 @@ def weights_sha256(folder: Path) -> str:
 
 def evaluate(version: Version, inputs: Inputs, writer: Writer) -> None:
     """Every model that the version has, on the problems that are held for evaluation."""
-    seated = {name: given for name in MODELS if (given := policy(inputs, name)) is not None}
+    seated = {name: given for name in MODELS if (given := policy(version, inputs, name)) is not None}
     splits = [split for split in EVALUATED if version.problems.splits[split]]
     if not splits:
         return

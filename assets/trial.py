@@ -41,7 +41,7 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
     for name, split, chosen in stages:
         asked_for = version.policy(name)
         yield f"\n== {name} ({asked_for.kind}) on {split} problems"
-        given = asked_for.kind in ("oracle", "checkpoint")
+        given = asked_for.kind in teachers.TEACHERS
         policy = asked_for if given else _made(version, name, store)
         if policy is None:
             yield f"   it is made by this version: `drawloop build {version.name}` first"
@@ -71,7 +71,8 @@ def _made(version: Version, model: str, store: Store) -> Policy | None:
     """The model that a version trains or takes from elsewhere, if it is in the store."""
     if find(model, version, store) is None:
         return None
-    given: Policy = models.policy(Inputs(store, {model: address(model, version)}), model)
+    inputs = Inputs(store, {model: address(model, version)})
+    given: Policy = models.policy(version, inputs, model)
     return given
 
 

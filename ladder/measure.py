@@ -153,7 +153,7 @@ def _answers(
     config = {
         **models.evaluation_settings(version),
         **other,
-        "policies": [models.policy(itself, built.asset).model_dump_json()],
+        "policies": [models.policy(version, itself, built.asset).model_dump_json()],
         "names": [built.asset],
         "problems": using.store.local("problems", asked.address).as_posix(),
         "splits": ["evaluation"],

@@ -61,6 +61,20 @@ def load_model(model: str, revision: str | None = None, dtype: "torch.dtype | No
     return loaded.eval()
 
 
+def model_type(model: str, revision: str | None = None) -> str:
+    """The ``model_type`` of a checkpoint, by path or name, without its weights.
+
+    Raises:
+        OSError: if there is none.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(model, revision=revision).model_type)
+    except ValueError as error:  # nothing that transformers knows
+        raise OSError(f"{model} is no checkpoint: {error}") from error
+
+
 def family_name(model_type: str) -> str:
     """The family, of `protocol.FAMILIES`, that a checkpoint's ``model_type`` belongs to.
 

@@ -1,7 +1,7 @@
 """Who may sit in the seats of the recipe, as a version file names them, and how they are sampled.
 
-An ``oracle``; a ``checkpoint`` that is given; ``tiny``, the base kept with the project; or
-``train``, a model trained here, from the one before it unless it says another.
+An ``oracle``; a ``checkpoint`` that is given, run by transformers, or by ``vllm``; ``tiny``, the base
+kept with the project; or ``train``, a model trained here, from the one before it unless it says another.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -34,6 +34,33 @@ class CheckpointPolicy(Section):
     kind: Literal["checkpoint"]
     model: Annotated[str, Field(min_length=1, max_length=4096)]
     revision: str | None = None
+
+
+class Engine(Section):
+    """How vLLM runs a model: what costs time and memory, and decides nothing of what is sampled."""
+
+    tensor_parallel: Annotated[Whole, Field(ge=1, le=1024)] = 1  # GPUs that share each layer
+    memory_share: Rate = 0.9  # of a GPU's memory; on a CPU, vLLM's own variable says how much
+    at_once: Annotated[Whole, Field(ge=1, le=65_536)] = 256  # turns that the engine works on
+    picture_cache: Annotated[Real, Field(ge=0, le=4096)] = 4.0  # GB of processed pictures
+    eager: Flag = False  # nothing is compiled: a quicker start, slower turns
+
+
+class VllmPolicy(Section):
+    """A model trained elsewhere, by name or path, run by vLLM.
+
+    Context, pictures a prompt and tokens a turn are those of ``rollout`` and ``sampling``.
+    """
+
+    kind: Literal["vllm"]
+    model: Annotated[str, Field(min_length=1, max_length=4096)]
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    engine: Engine = Engine()
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides what it samples."""
+        return self.model_dump(exclude={"engine"})
 
 
 class TinyPolicy(Section):
@@ -106,10 +133,11 @@ class GrpoPolicy(_Training):
     checkpoint_every: Annotated[Whole, Field(ge=1)] = 10  # steps
 
 
-Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
+Given = OraclePolicy | CheckpointPolicy | VllmPolicy
+Policy = Annotated[Given, Field(discriminator="kind")]
 Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
-Student = Annotated[OraclePolicy | CheckpointPolicy | SftPolicy, Field(discriminator="kind")]
-Reinforced = Annotated[OraclePolicy | CheckpointPolicy | GrpoPolicy, Field(discriminator="kind")]
+Student = Annotated[Given | SftPolicy, Field(discriminator="kind")]
+Reinforced = Annotated[Given | GrpoPolicy, Field(discriminator="kind")]
 
 # Each seat's model, in the order of the recipe: trained from the one before, if no other is named.
 MODELS = ("base_model", "cold_model", "reflective_model", "grpo_model")
@@ -123,10 +151,10 @@ LEARNT: dict[str, tuple[str, ...]] = {
 LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
 # The kinds of policy that each seat takes.
 KINDS: dict[str, tuple[str, ...]] = {
-    "teacher": ("oracle", "checkpoint"),
+    "teacher": ("oracle", "checkpoint", "vllm"),
     "base_model": ("checkpoint", "tiny"),
 }
-KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "train"))
+KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "vllm", "train"))
 
 
 class Sampling(Section):

@@ -41,9 +41,39 @@ def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     return Local(model, processor, version.limits, sampling)
 
 
+def _vllm(stage: "Stage", version: "Version", seed: int) -> Policy:
+    from pipeline.policies import VllmPolicy
+    from pipeline.teachers.local import Sampling
+    from pipeline.teachers.vllm import Vllm
+
+    given, asked = stage.policy, stage.sampling
+    assert isinstance(given, VllmPolicy)
+    sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, seed)
+    try:
+        return Vllm(
+            given.model,
+            version.limits,
+            sampling,
+            revision=given.revision,
+            dtype=given.dtype,
+            engine=given.engine,
+        )
+    except ImportError as error:
+        raise NoBackend(
+            f"version {version.name!r} asks for vLLM, which is not installed here ({error}): "
+            f"`pip install vllm`, or give its model as kind 'checkpoint'"
+        ) from error
+    except OSError as error:
+        raise NoBackend(
+            f"version {version.name!r} asks for the checkpoint {given.model!r}, which cannot be loaded "
+            f"here: {str(error).splitlines()[0]}"
+        ) from error
+
+
 TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
     "oracle": _oracle,
     "checkpoint": _local,
+    "vllm": _vllm,
 }
 
 

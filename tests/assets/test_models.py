@@ -234,7 +234,7 @@ def test_a_store_that_has_moved_still_leads_to_its_models(
     shutil.move(tmp_path / "data", tmp_path / "moved")
     moved_to = Store.at(tmp_path / "moved")
     inputs = Inputs(moved_to, {"cold_model": address("cold_model", training)})
-    given = models.policy(inputs, "cold_model")
+    given = models.policy(training, inputs, "cold_model")
     assert given.model == f"{tmp_path}/moved/cold_model/{address('cold_model', training)}/model"
     assert Path(given.model, "model.safetensors").is_file()
 
