@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from assets import models
+from assets import exports, models
 from assets.inputs import Inputs, put, with_rejects
 from pipeline import curate, problems, rows, shape, skills
 from pipeline.asking import asking
@@ -81,6 +81,7 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "evaluation": {"trajectories": rows.joined(EVALUATED, GRADED), "summary": SUMMARY},
     "export": {"train": rows.joined(GRADED, PROBLEM, WIRE)},
     "rl_export": {"train": rows.joined(PASSED, PROBLEM, WIRE)},
+    "framework_exports": {"written": exports.WRITTEN},
 }
 WEIGHT = pa.schema([("weight", pa.float64())])  # of an export, if its version weighs its rows
 

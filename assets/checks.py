@@ -4,12 +4,13 @@ A check is a function of a built asset that answers with a `Finding`; its docstr
 shows. ``CHECKS`` says which asset promises what.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
-from assets import models
+from assets import exports, models
 from assets.build import Built
 from assets.graph import NODES
 from assets.inputs import FACTS, REJECTS
@@ -59,7 +60,8 @@ def nothing_lost(built: Built) -> Finding:
 
 def _thinnest(table: str) -> list[str]:
     """One small column, so that counting rows does not read pictures."""
-    return [{"policy": "policy", SUMMARY: "model"}.get(table, "problem_id")]
+    thinnest = {"policy": "policy", SUMMARY: "model", "written": "format"}
+    return [thinnest.get(table, "problem_id")]
 
 
 def _dropped(built: Built) -> int:
@@ -72,6 +74,8 @@ def _came_in(built: Built) -> int:
     if asset == "problems":
         asked = sum(built.version.problems.splits.values())
         return asked + _dropped(built)
+    if asset == "framework_exports":
+        return sum(len(wanted.sets) for wanted in built.version.exports)
     if node.tables == "model":
         return int(built.version.policy(asset) is not None)
     if asset == "evaluation":
@@ -211,10 +215,25 @@ def ops_on_pictures(built: Built) -> Finding:
     return Finding(not off, f"{ops} marks; off their picture: {off[:5] or 'none'}")
 
 
+def exports_whole(built: Built) -> Finding:
+    """Every row of a set is in its export, or omitted with a reason; each picture has its place."""
+    off, rows_in = [], 0
+    for row in built.rows("written"):
+        omitted = json.loads(row["omitted"])
+        there = built.inputs.count(exports.of(row["set"]), exports.TABLE)
+        rows_in += there
+        if not row["read"] == there == row["written"] + sum(omitted.values()):
+            off.append(f"{row['folder']}: {there} rows, {row['written']} written, {omitted}")
+        if row["pictures"] != row["placeholders"]:
+            off.append(f"{row['folder']}: {row['pictures']} pictures, {row['placeholders']} places")
+    return Finding(not off, f"{rows_in} rows in; off: {off or 'none'}")
+
+
 EVERY: tuple[Check, ...] = (nothing_lost, parts_intact)
 CHECKS: dict[str, tuple[Check, ...]] = {
     "problems": (gold_scores_full, splits_disjoint, base_disjoint, answers_balanced),
     "evaluation": (summary_agrees,),
+    "framework_exports": (exports_whole,),
     "drawing_skills": (ops_on_pictures,),
     "teacher_trajectories": (ops_on_pictures,),
     "reflective_trajectories": (ops_on_pictures,),

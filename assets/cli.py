@@ -25,7 +25,10 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        from pipeline.exporters.files import ExportError
+        from pipeline.exporters.told import FamilyMismatch
         from pipeline.external import ExternalError
+        from pipeline.models import GridMismatch
         from pipeline.problems import NotEnough
         from pipeline.skills import GoldError
 
@@ -36,6 +39,9 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
             NotEnough,
             GoldError,
             ExternalError,
+            ExportError,
+            FamilyMismatch,
+            GridMismatch,
             OSError,
         )
         try:
@@ -50,7 +56,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 @click.group()
 def main() -> None:
     """Data for models that think by drawing: list, plan, try, build, look, results, status, diff,
-    prune."""
+    export, prune."""
 
 
 @main.command("list")
@@ -173,6 +179,44 @@ def build(versions: tuple[str, ...], only_sets: bool) -> None:
                     f"drawloop: building {version.name} failed: {_failures(result)}", err=True
                 )
                 sys.exit(1)
+
+
+@main.command("export")
+@click.argument("version")
+@click.option("--format", "form", required=True, help="A format of docs/exports.md, as trl-sft.")
+@click.option("--set", "set_", required=True, help="skills, cold, reflective or rl.")
+@click.option(
+    "--to", "folder", required=True, type=click.Path(path_type=Path), help="A new folder."
+)
+@click.option("--family", default="", help="That the texts are to speak to; else the version's.")
+@click.option(
+    "--processor", default="", help="Of the target model, by path or name: counts tokens."
+)
+@click.option("--max-tokens", default=0, help="Longer rows are left out, and counted.")
+@click.option("--overwrite", is_flag=True, help="Replaces an export that lies there.")
+@click.option("--json", "as_json", is_flag=True, help="For a script: the report.")
+@plain_errors
+def export_version(
+    version: str, folder: Path, overwrite: bool, as_json: bool, form: str, set_: str, **asked: Any
+) -> None:
+    """Writes a set of VERSION as a training framework loads it, outside the store."""
+    from assets.exports import of, to_folder
+    from assets.graph import address
+    from pipeline.exporters.wanted import wanted as checked
+
+    chosen, store = load(version), Store.at()
+    wanted = checked(format=form, sets=[set_], **asked)
+    place = address(of(set_), chosen)
+    told = to_folder(chosen, set_, wanted, store, place, folder, overwrite=overwrite).told()
+    if as_json:
+        click.echo(json.dumps({**told, "folder": str(folder)}, indent=1))
+        return
+    omitted = ", ".join(f"{why} {count}" for why, count in told["omitted"].items())
+    click.echo(f"{folder}: {told['written']} of {told['read']} rows, for {told['framework']}")
+    click.echo(f"omitted: {omitted or 'none'}")
+    click.echo(f"pictures {told['pictures']}, placeholders {told['placeholders']}")
+    if told["longest"]:
+        click.echo(f"longest row: {told['longest']} tokens, by {told['counted_by']}")
 
 
 def _keys(assets: Iterable[str]) -> list[Any]:

@@ -17,6 +17,7 @@ KINDS = {
     "model": {"python"},
     "export": {"parquet", "huggingface"},
     "rl_export": {"parquet", "huggingface"},
+    "framework_exports": {"parquet", "json"},
 }
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assets import bodies, models
+from assets import bodies, exports, models
 from assets.bodies import TABLES, WEIGHT, Body
 from pipeline.canvas import RENDERER
+from pipeline.exporters import SETS
 from pipeline.policies import LEARNABLE, MODELS
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import SCHEMA_VERSION, joined
@@ -184,6 +185,12 @@ NODES: dict[str, Node] = {
         "rl", "rl", bodies.choose_rl_problems, ("problems", "rl_trajectories"), _scored, split="rl",
     ),
     "rl_export": _export("rl", "rl_problems", "rl_export"),
+    "framework_exports": Node(
+        "The sets as training frameworks load them: a folder for each that the version lists, with "
+        "its data, a card and a report.",
+        "exports", "framework_exports", exports.write, tuple(map(exports.of, SETS)),
+        exports.decided_by, chosen=exports.read_by,
+    ),
     "grpo_model": _model("grpo_model"),
     "evaluation": Node(
         "Every model on the problems held for evaluation: accuracy, drawing, reflection, lengths.",
@@ -225,7 +232,7 @@ def needed(wanted: Iterable[str], version: Version) -> list[str]:
 
 def sets() -> list[str]:
     """What a version is built for, short of its last model and evaluation: its exports."""
-    return [asset for asset in NODES if asset.endswith("_export")]
+    return [asset for asset in NODES if NODES[asset].group == "exports"]
 
 
 def code_version(asset: str) -> str:
@@ -238,6 +245,6 @@ def code_version(asset: str) -> str:
 def schemas(asset: str, version: Version) -> dict[str, Any]:
     """The tables of an asset; an export of weighed rows has a column more."""
     node = NODES[asset]
-    if node.group == "exports" and bodies.weighs(version, node.split):
+    if node.group == "exports" and node.split and bodies.weighs(version, node.split):
         return {name: joined(schema, WEIGHT) for name, schema in TABLES[node.tables].items()}
     return TABLES[node.tables]

@@ -67,6 +67,8 @@ def metadata(built: Built) -> dict[str, Any]:
     if node.tables in ("cold", "reflective"):
         shown["score of all that came in"] = dg.MetadataValue.md(figures.bars(_scores(built)))
         shown["reflection and drawing"] = dg.MetadataValue.md(_reflection(built))
+    if node.tables == "framework_exports":
+        shown["written"] = dg.MetadataValue.md(_exported(built))
     if node.tables == "model":
         shown |= _model(built)
     if node.tables == "evaluation":
@@ -120,6 +122,20 @@ def _reflection(built: Built) -> str:
         quality = f"{drawn / known:.3f}" if known else "unknown"
         lines.append(f"| {name} | {numbers} | {quality} | {said} |")
     return "\n".join(lines)
+
+
+def _exported(built: Built) -> str:
+    """Each export: rows, what was omitted and why, and where its folder lies."""
+    head = ("format", "set", "rows", "omitted", "pictures", "longest, tokens", "where")
+    lines = []
+    for row in built.rows("written"):
+        omitted = ", ".join(f"{why} {n}" for why, n in json.loads(row["omitted"]).items())
+        numbers = (str(row["pictures"]), f"{row['longest']} ({row['counted_by']})")
+        where = f"{built.path}/{row['folder']}"
+        lines.append(
+            (row["format"], row["set"], str(row["written"]), omitted or "none", *numbers, where)
+        )
+    return figures.table(head, lines)
 
 
 # Models ------------------------------------------------------------------------------------------

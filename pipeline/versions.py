@@ -19,6 +19,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from pipeline import decisions
 from pipeline.decisions import NOBODY, Decision, DecisionError
+from pipeline.exporters.told import refuse
+from pipeline.exporters.wanted import Wanted
 from pipeline.external import Columns, digest
 from pipeline.fields import Count, Flag, Real, Section, Share, Whole, among
 from pipeline.policies import (
@@ -286,6 +288,7 @@ class Version(Section):
     failures: Failing = Failing()
     score: Scoring = Scoring()
     filters: Filters
+    exports: tuple[Wanted, ...] = ()  # the sets, as training frameworks load them
     decisions: dict[str, Decision] = {}  # by hand, by trajectory id: from the file beside
 
     @field_validator("family")
@@ -324,6 +327,15 @@ class Version(Section):
             there = "is an oracle" if given else "is not named"
             kinds = " or ".join(kind for kind in KINDS[start] if kind != "oracle")
             raise ValueError(f"{seat} is trained from {start}, which {there}: give it a {kinds}")
+        return self
+
+    @model_validator(mode="after")
+    def _exportable(self) -> "Version":
+        for wanted in self.exports:
+            refuse(self.family, wanted.family or self.family)
+        folders = [name for wanted in self.exports for name in wanted.folders().values()]
+        if twice := [name for name in folders if folders.count(name) > 1]:
+            raise ValueError(f"exports: {twice[0]} is listed twice")
         return self
 
     def policy(self, seat: str) -> Any:
