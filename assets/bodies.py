@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from assets import models
+from assets import gallery, models
 from assets.inputs import Inputs, put, with_rejects
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.decisions import ACCEPTED, REJECTED
@@ -75,6 +75,7 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "rl": with_rejects({"rl": PASSED}, PASSED),
     "model": {"policy": POLICY},
     "evaluation": {"trajectories": rows.joined(EVALUATED, GRADED), "summary": SUMMARY},
+    "gallery": {"shown": gallery.SHOWN},
     "export": {"train": rows.joined(GRADED, PROBLEM, WIRE)},
     "rl_export": {"train": rows.joined(PASSED, PROBLEM, WIRE)},
 }
