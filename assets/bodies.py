@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from assets import exports, models
+from assets import exports, gallery, models
 from assets.inputs import Inputs, put, with_rejects
 from pipeline import curate, problems, rows, shape, skills
 from pipeline.asking import asking
@@ -79,6 +79,7 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "rl": with_rejects({"rl": PASSED}, PASSED),
     "model": {"policy": POLICY},
     "evaluation": {"trajectories": rows.joined(EVALUATED, GRADED), "summary": SUMMARY},
+    "gallery": {"shown": gallery.SHOWN},
     "export": {"train": rows.joined(GRADED, PROBLEM, WIRE)},
     "rl_export": {"train": rows.joined(PASSED, PROBLEM, WIRE)},
     "framework_exports": {"written": exports.WRITTEN},

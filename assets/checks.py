@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
-from assets import exports, models
+from assets import exports, gallery, models
 from assets.build import Built
 from assets.graph import NODES
 from assets.inputs import FACTS, REJECTS
@@ -83,6 +83,9 @@ def _came_in(built: Built) -> int:
         counts = [inputs.count("problems", split) for split in EVALUATED]
         asked = sum(min(count, few or count) for count in counts)
         return asked * sum(map(built.version.evaluations, MODELS))
+    if asset == "gallery":
+        there = (gallery.count(built.version, inputs, stage) for stage in gallery.STAGES)
+        return sum(min(gallery.MOST, count) for count in there)
     if node.tables == "trajectories":
         stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[
             node.split

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assets import bodies, exports, models
+from assets import bodies, exports, gallery, models
 from assets.bodies import TABLES, WEIGHT, Body
 from pipeline.canvas import RENDERER
 from pipeline.exporters import SETS
@@ -195,6 +195,10 @@ NODES: dict[str, Node] = {
     "evaluation": Node(
         "Every model on the problems held for evaluation: accuracy, drawing, reflection, lengths.",
         "evaluation", "evaluation", models.evaluate, ("problems", *MODELS), evaluated,
+    ),
+    "gallery": Node(
+        "A page to look at every trajectory with: open its index.html in a browser.",
+        "gallery", "gallery", gallery.hang, ("problems", *gallery.READ), gallery.decided_by,
     ),
 }  # fmt: skip
 

@@ -5,18 +5,14 @@ by the dataset version: a version that only filters differently asks the same pr
 """
 
 import hashlib
-import os
-import threading
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from multiprocessing import get_context
 from random import Random
 
+from pipeline.crew import crew, done
 from pipeline.external import Unread, asked
 from pipeline.images import PictureError
 from pipeline.near import CLOSE, WIDE, Index, sign, signature, unless_contaminated, unless_near
@@ -79,7 +75,8 @@ def sample(
     """
     claimed: dict[bytes, str] = {}
     clear = clear or Clear(version)
-    with _workers(version, workers) as pool:
+    few = sum(version.problems.splits.values()) <= ALONE
+    with crew(1 if few else workers) as pool:
         for split in CLAIM_ORDER:
             wanted = version.problems.splits[split]
             kept = 0
@@ -165,46 +162,16 @@ def make_all(orders: list[Order]) -> list[Problem | Refused]:
     return [try_to_make(order) for order in orders]
 
 
-@contextmanager
-def _workers(version: Version, count: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Worker processes, or None where they do not pay."""
-    if count < 2 or sum(version.problems.splits.values()) <= ALONE:
-        yield None
-        return
-    # Not forked: the parent may hold threads of Arrow and of Dagster.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(count, context, _end_with, (os.getpid(),)) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _end_with(parent: int) -> None:
-    """Makes a worker end when its parent was killed, which could not tell it to."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _made(
     pool: ProcessPoolExecutor | None, workers: int, orders: Iterator[Order]
 ) -> Iterator[Problem | Refused]:
-    """Problems in the order asked, a bounded number ahead; the same with any number of workers."""
+    """Problems in the order asked; the same with any number of workers."""
     if pool is None:
         yield from map(try_to_make, orders)
         return
-    ahead: deque[Future[list[Problem | Refused]]] = deque()
-    while True:
-        while len(ahead) < 2 * workers and (chunk := list(islice(orders, CHUNK))):
-            ahead.append(pool.submit(make_all, chunk))
-        if not ahead:
-            return
-        yield from ahead.popleft().result()
+    chunks = iter(lambda: list(islice(orders, CHUNK)), [])
+    for made in done(pool, make_all, chunks, 2 * workers):
+        yield from made
 
 
 def _claim(
