@@ -22,6 +22,7 @@ from assets.inputs import Inputs, put
 from pipeline.policies import MODELS, CheckpointPolicy, GrpoPolicy, Policy
 from pipeline.rows import Row
 from pipeline.store import StoreError, Writer
+from pipeline.teachers import ENDPOINT
 from pipeline.teachers.oracle import ORACLE, Rates
 from pipeline.types import KEPT
 from pipeline.versions import EVALUATED, Version
@@ -71,6 +72,8 @@ def reference(seat: str, version: Version) -> Any:
             "code": CODE[trainer],
             **settings(seat, version),
         }
+    if policy.kind == "endpoint":
+        return {**policy.recipe(), "code": ENDPOINT}
     return policy.model_dump()
 
 

@@ -41,7 +41,7 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
     for name, split, chosen in stages:
         asked_for = version.policy(name)
         yield f"\n== {name} ({asked_for.kind}) on {split} problems"
-        given = asked_for.kind in ("oracle", "checkpoint")
+        given = asked_for.kind in ("oracle", "checkpoint", "endpoint")
         policy = asked_for if given else _made(version, name, store)
         if policy is None:
             yield f"   it is made by this version: `drawloop build {version.name}` first"

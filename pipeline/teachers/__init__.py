@@ -1,5 +1,6 @@
 """Backends of `Policy`: one file each, one line in ``TEACHERS``."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,22 @@ def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     return Local(model, processor, version.limits, sampling)
 
 
+def _endpoint(stage: "Stage", version: "Version", seed: int) -> Policy:
+    from pipeline.policies import EndpointPolicy
+    from pipeline.teachers.endpoint import Endpoint
+
+    assert isinstance(stage.policy, EndpointPolicy)
+    key, named = None, stage.policy.key_from
+    if named and not (key := os.environ.get(named)):
+        raise NoBackend(f"version {version.name!r} takes a key from ${named}, which is not set")
+    return Endpoint(stage.policy, stage.sampling, version.limits, version.wire, seed, key)
+
+
+ENDPOINT = "1"  # part of what decides a served teacher's answer: raised when its requests change
 TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
     "oracle": _oracle,
     "checkpoint": _local,
+    "endpoint": _endpoint,
 }
 
 
@@ -62,3 +76,12 @@ def policy(stage: "Stage", version: "Version", seed: int) -> Policy:
             f"it; there are {', '.join(TEACHERS)}. `drawloop plan {version.name}` works without one."
         )
     return TEACHERS[kind](stage, version, seed)
+
+
+def in_flight(stage: "Stage") -> int:
+    """How many trajectories at once keep a stage's policy busy."""
+    from pipeline.policies import EndpointPolicy
+
+    if isinstance(stage.policy, EndpointPolicy):
+        return stage.policy.in_flight * len(stage.policy.servers)
+    return 64
