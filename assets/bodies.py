@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from assets import exports, gallery, models
 from assets.inputs import Inputs, put, with_rejects
-from pipeline import curate, problems, rows, shape, skills
+from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.asking import asking
 from pipeline.decisions import ACCEPTED, REJECTED
 from pipeline.failing import Runs, within
@@ -168,7 +168,8 @@ def sampling(asset: str, version: Version, inputs: Inputs) -> Iterator[tuple[Run
     problems_asked = inputs.problems(split, pictures=True)
     total = inputs.count("problems", split) * samples
     with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):
-        runs = rollout(policy, problems_asked, samples, limits, version.wire)
+        many = teachers.in_flight(chosen)
+        runs = rollout(policy, problems_asked, samples, limits, version.wire, many)
         few = within(runs, version.failures.most, version.failures.after)
         yield followed(few, asset, total, spending), spending
 

@@ -124,10 +124,13 @@ def _of_set(version: Version, inputs: Inputs, stage: str) -> Iterator[Group]:
     if stage != "skills":
         tables.append(inputs.rows(asset, REJECTS, [*GRADED, *rows.REASON.names]))
     for problem, found in _beside(inputs.problems(stage, pictures=True), tables):
-        yield problem, [
-            _exhibit(version, stage, writer, row, None if stage == "skills" else _verdict(row))
-            for row in found
-        ]
+        yield (
+            problem,
+            [
+                _exhibit(version, stage, writer, row, None if stage == "skills" else _verdict(row))
+                for row in found
+            ],
+        )
 
 
 def _verdict(row: Row) -> Verdict:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from assets.inputs import Inputs, put
+from pipeline import teachers
 from pipeline.policies import MODELS, CheckpointPolicy, GrpoPolicy, Policy, VllmPolicy
 from pipeline.rows import Row
 from pipeline.store import StoreError, Writer
@@ -71,13 +72,7 @@ def reference(seat: str, version: Version) -> Any:
             "code": CODE[trainer],
             **settings(seat, version),
         }
-    return decisive(policy)
-
-
-def decisive(policy: Any) -> dict[str, Any]:
-    """What a policy that is given says, short of how it is run."""
-    said: dict[str, Any] = policy.recipe() if policy.kind == "vllm" else policy.model_dump()
-    return said
+    return teachers.decisive(policy)
 
 
 def _sha256(path: Path) -> str:
@@ -162,7 +157,7 @@ def refer(seat: str) -> Callable[[Version, Inputs, Writer], None]:
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
         if (given := version.policy(seat)) is None:
             return
-        said = decisive(given)
+        said = teachers.decisive(given)
         if said["kind"] == "tiny":
             said["family"] = version.family
         put(writer, "policy", {"policy": json.dumps(said)}, KEPT)
@@ -244,7 +239,9 @@ def weights_sha256(folder: Path) -> str:
 
 def evaluate(version: Version, inputs: Inputs, writer: Writer) -> None:
     """Every model that the version has, on the problems that are held for evaluation."""
-    seated = {name: given for name in MODELS if (given := policy(version, inputs, name)) is not None}
+    seated = {
+        name: given for name in MODELS if (given := policy(version, inputs, name)) is not None
+    }
     splits = [split for split in EVALUATED if version.problems.splits[split]]
     if not splits:
         return

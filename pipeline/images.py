@@ -216,6 +216,17 @@ def png(pixels: Pixels) -> bytes:
     return data.tobytes()
 
 
+def sent(pixels: Pixels, encoding: str, quality: int | None) -> bytes:
+    """Bytes of a picture as it is sent to a server: ``webp``, lossless, or ``jpeg`` of a quality."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100 nothing is lost
+    how = lossless if encoding == "webp" else [cv2.IMWRITE_JPEG_QUALITY, quality or 95]
+    ok, data = cv2.imencode(f".{encoding}", bgr, how)
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a picture of shape {pixels.shape}")
+    return data.tobytes()
+
+
 def encode(pixels: Pixels) -> Image:
     """Wraps pixels (height, width, 3) RGB as an `Image`."""
     size = size_of(pixels)

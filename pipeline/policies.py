@@ -1,15 +1,21 @@
 """Who may sit in the seats of the recipe, as a version file names them, and how they are sampled.
 
 An ``oracle``; a ``checkpoint`` that is given, run by transformers, or by ``vllm``; ``tiny``, the base
-kept with the project; or ``train``, a model trained here, from the one before it unless it says another.
+kept with the project; ``train``, a model trained here, from the one before it unless it says another;
+or ``endpoint``, a teacher that is served elsewhere.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.fields import Count, Flag, Rate, Real, Section, Share, Whole, among
 from pipeline.teachers.oracle import Rates
+
+Scalar = bool | Whole | Annotated[Real, Field(allow_inf_nan=False)] | str
+Price = Annotated[Real, Field(ge=0, le=1e9)]
 
 
 class OraclePolicy(Section):
@@ -61,6 +67,103 @@ class VllmPolicy(Section):
     def recipe(self) -> dict[str, Any]:
         """What decides what it samples."""
         return self.model_dump(exclude={"engine"})
+
+
+class Prices(Section):
+    """What a million tokens cost, in whatever currency the bill is."""
+
+    prompt: Price = 0.0
+    completion: Price = 0.0
+    cached: Price | None = (
+        None  # of the prompt's, those that were cached; as ``prompt`` if left out
+    )
+
+
+class EndpointPolicy(Section):
+    """A model behind servers that speak OpenAI's chat completions.
+
+    What decides the content of a turn is in `recipe`. How the model is reached is not: the same
+    version may be gone on with from other servers, with more patience, or at another price.
+    """
+
+    kind: Literal["endpoint"]
+    model: Annotated[str, Field(min_length=1, max_length=4096)]  # as its servers call it
+    revision: str | None = None  # told to nobody: another one is another policy
+    encoding: Literal["png", "webp", "jpeg"] = "png"  # of pictures; png and webp lose nothing
+    quality: Annotated[Whole, Field(ge=1, le=100)] | None = None  # of a jpeg
+    token_ids: Flag = False  # ask for the ids that were sampled, and their log-probabilities (vLLM)
+    extra: dict[str, Scalar] = {}  # more fields of each request, as top_k
+
+    servers: Annotated[tuple[str, ...], Field(min_length=1, max_length=1024)]  # base URLs
+    key_from: str | None = None  # the environment variable that holds the key
+    pictures: Literal["data", "file"] = "data"  # in the request, or as a path that servers read
+    folder: str | None = None  # of such paths
+    timeout_s: Annotated[Real, Field(gt=0, le=86_400)] = 600.0  # of one request
+    patience_s: Annotated[Real, Field(ge=0, le=86_400)] = 600.0  # while every server is down
+    retries: Annotated[Whole, Field(ge=0, le=1000)] = 10  # of a turn
+    in_flight: Annotated[Whole, Field(ge=1, le=65_536)] = 64  # most requests at once, of a server
+    prices: Prices | None = None
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    # The next two look at the whole section: an error of a field would be told with its value.
+    @model_validator(mode="after")
+    def _no_secrets(self) -> Self:
+        for url in self.servers:
+            _check_url(url)
+        if len(set(self.servers)) < len(self.servers):
+            raise ValueError("servers: one is named twice")
+        if self.key_from is not None and not VARIABLE.fullmatch(self.key_from):
+            raise ValueError(
+                "key_from: must be the NAME of an environment variable, never the key itself"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_of_ours(self) -> Self:
+        if ours := sorted(OWN_FIELDS & {*self.extra}):
+            raise ValueError(f"extra.{ours[0]}: the version says this elsewhere, or may not at all")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_are_told_whole(self) -> Self:
+        if (self.encoding == "jpeg") != (self.quality is not None):
+            raise ValueError("quality goes with encoding jpeg, and with it alone")
+        if (self.pictures == "file") != (self.folder is not None):
+            raise ValueError("folder goes with pictures file, and with it alone")
+        return self
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides a turn. What is not asked for is left out: then it decides nothing."""
+        always = self.model_dump(include={"kind", "model", "revision", "encoding"})
+        asked = self.model_dump(include={"quality", "token_ids", "extra"}, exclude_defaults=True)
+        return {**always, **asked}
+
+
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
+# Fields of a request that the version says elsewhere, or that the answer could not be read with.
+OWN_FIELDS = {
+    *("model", "messages", "temperature", "top_p", "max_tokens", "seed", "n", "stream"),
+    *("logprobs", "top_logprobs", "return_token_ids", "tools", "stop", "user"),
+}
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises, where it is none
+    except ValueError as error:
+        raise ValueError(f"servers: one is no URL: {error}") from None
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(
+            f"servers: {parts.hostname!r} is named with a credential, a query or a fragment in "
+            "its URL: leave it out, and name the key's variable in key_from"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"servers: {url!r} is no URL of a server: http://host:port/v1, or https")
 
 
 class TinyPolicy(Section):
@@ -135,6 +238,7 @@ class GrpoPolicy(_Training):
 
 Given = OraclePolicy | CheckpointPolicy | VllmPolicy
 Policy = Annotated[Given, Field(discriminator="kind")]
+Teacher = Annotated[Given | EndpointPolicy, Field(discriminator="kind")]
 Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
 Student = Annotated[Given | SftPolicy, Field(discriminator="kind")]
 Reinforced = Annotated[Given | GrpoPolicy, Field(discriminator="kind")]
@@ -151,7 +255,7 @@ LEARNT: dict[str, tuple[str, ...]] = {
 LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
 # The kinds of policy that each seat takes.
 KINDS: dict[str, tuple[str, ...]] = {
-    "teacher": ("oracle", "checkpoint", "vllm"),
+    "teacher": ("oracle", "checkpoint", "vllm", "endpoint"),
     "base_model": ("checkpoint", "tiny"),
 }
 KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "vllm", "train"))
@@ -184,7 +288,7 @@ class Sampled(Section):
 class Stage(Sampled):
     """A policy that can be run, and how it is sampled."""
 
-    policy: Policy
+    policy: Teacher
 
 
 class StudentStage(Sampled):

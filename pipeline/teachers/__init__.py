@@ -1,6 +1,7 @@
 """Backends of `Policy`: one file each, one line in ``TEACHERS``."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,10 +71,23 @@ def _vllm(stage: "Stage", version: "Version", seed: int) -> Policy:
         ) from error
 
 
+def _endpoint(stage: "Stage", version: "Version", seed: int) -> Policy:
+    from pipeline.policies import EndpointPolicy
+    from pipeline.teachers.endpoint import Endpoint
+
+    assert isinstance(stage.policy, EndpointPolicy)
+    key, named = None, stage.policy.key_from
+    if named and not (key := os.environ.get(named)):
+        raise NoBackend(f"version {version.name!r} takes a key from ${named}, which is not set")
+    return Endpoint(stage.policy, stage.sampling, version.limits, version.wire, seed, key)
+
+
+ENDPOINT = "1"  # part of what decides a served teacher's answer: raised when its requests change
 TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
     "oracle": _oracle,
     "checkpoint": _local,
     "vllm": _vllm,
+    "endpoint": _endpoint,
 }
 
 
@@ -100,6 +114,13 @@ def policy(stage: "Stage", version: "Version", seed: int) -> Policy:
     return TEACHERS[kind](stage, version, seed)
 
 
+def decisive(given: Any) -> dict[str, Any]:
+    """What a policy that is given says, short of how it is run and reached."""
+    recipe = getattr(given, "recipe", None)
+    said: dict[str, Any] = recipe() if recipe else given.model_dump()
+    return {**said, "code": ENDPOINT} if given.kind == "endpoint" else said
+
+
 def identity(stage: "Stage", seed: int) -> dict[str, Any] | None:
     """All that decides what a policy says to a state, as JSON can hold it; None: it costs nothing.
 
@@ -108,8 +129,7 @@ def identity(stage: "Stage", seed: int) -> dict[str, Any] | None:
     given = stage.policy
     if given.kind in CHEAP:
         return None
-    recipe = getattr(given, "recipe", None)
-    said = recipe() if recipe else given.model_dump(exclude={"prices"})
+    said = decisive(given)
     if given.kind in LOADED and (folder := Path(said["model"])).is_dir():
         said = {**said, "model": _sha256(folder)}
     return {
@@ -128,3 +148,12 @@ def _sha256(folder: Path) -> str:
             while block := file.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def in_flight(stage: "Stage") -> int:
+    """How many trajectories at once keep a stage's policy busy."""
+    from pipeline.policies import EndpointPolicy
+
+    if isinstance(stage.policy, EndpointPolicy):
+        return stage.policy.in_flight * len(stage.policy.servers)
+    return 64

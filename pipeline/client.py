@@ -1,0 +1,192 @@
+"""The official ``openai`` client, tamed: what it may read, log and reveal.
+
+Guarantees: one request, tried once; a body above `MOST_BYTES` is refused as it comes in, never held;
+no redirect is followed; every error is a `Trouble` that says who is at fault, without the key.
+Does not: try again, or wait its turn.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from itertools import cycle
+
+import httpx2
+import openai
+
+from pipeline import chat
+from pipeline.throttle import Outcome, retry_after_s
+
+MOST_BYTES = 16 * 2**20  # of an answer; 65,536 tokens with their log-probabilities are 10 MB
+CONNECT_S = 20.0
+POOL = 16  # connections; a pool looks through all it has at every request
+OVERLOADED = {429, 503, 529}
+BARRED = {401, 402, 403, 404, 405, 410}
+AGAIN = {408, 409, 425}
+# At DEBUG they would write headers, into which a server may echo the key.
+for _name in ("openai", "httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Trouble(Exception):
+    """A request without a usable answer. ``final``: asking again would bring the same."""
+
+    def __init__(
+        self, why: str, outcome: Outcome, *, final: bool = False, rest_s: float | None = None
+    ) -> None:
+        super().__init__(why)
+        self.outcome, self.final, self.rest_s = outcome, final, rest_s
+
+
+class Secret:
+    """A key that does not show itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | None) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def told(self) -> str:
+        return self._value or "-"
+
+    def within(self, text: str) -> bool:
+        return bool(self._value) and str(self._value) in text
+
+    def out_of(self, text: str) -> str:
+        """The text with the key, wherever it stands, blotted out."""
+        return text.replace(self._value, "[key]") if self._value else text
+
+
+class Client:
+    """One server's; of one event loop. ``url`` is its base URL."""
+
+    def __init__(self, url: str, key: Secret, connections: int, trust: ssl.SSLContext) -> None:
+        self._key = key
+        http = httpx2.AsyncClient(
+            transport=_Pools(connections, trust), timeout=None, follow_redirects=False
+        )
+        self._openai = openai.AsyncOpenAI(
+            base_url=url, api_key=key.told(), max_retries=0, http_client=http, timeout=None
+        )
+
+    async def ask(self, body: bytes, session: str, timeout_s: float) -> bytes:
+        """Posts a chat completion: the body of the answer.
+
+        Raises:
+            Trouble: if there is none.
+        """
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",  # a small body must not become a large one
+            "X-Session-ID": session,  # by which routers keep a session on one replica
+        }
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._openai.post(
+                    "/chat/completions",
+                    cast_to=httpx2.Response,
+                    content=body,
+                    options={"headers": headers},
+                )
+                return answer.content
+        except TimeoutError:
+            raise Trouble(f"no answer within {timeout_s:g} s", Outcome.LATE) from None
+        except openai.APIStatusError as error:
+            raise self._refused(error.response) from None
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise self._broken(error) from None
+
+    async def close(self) -> None:
+        await self._openai.close()
+
+    def _refused(self, response: httpx2.Response) -> Trouble:
+        """By status: an overloaded server, one that bars us, a broken one, or a bad request."""
+        status = response.status_code
+        why = self._key.out_of(f"status {status}: {chat.reason(response.content)}")
+        rest_s = retry_after_s(response.headers.get("retry-after"))
+        if status in OVERLOADED:
+            return Trouble(why, Outcome.OVERLOADED, rest_s=rest_s)
+        if status in BARRED or status < 400:
+            return Trouble(why, Outcome.BARRED)
+        if status in AGAIN or status >= 500:
+            return Trouble(why, Outcome.FAILED, rest_s=rest_s)
+        return Trouble(why, Outcome.UNKNOWN, final=True)
+
+    def _broken(self, error: BaseException) -> Trouble:
+        """By the causes of what the client raised."""
+        causes = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) and len(causes) < 20:
+            causes.append(cause)
+        for cause in causes:
+            if isinstance(cause, _TooLarge):
+                return Trouble(str(cause), Outcome.FAILED)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return Trouble(
+                    f"its certificate is not trusted ({cause.verify_message}): put the certificate of "
+                    "its authority into a file, and name that in SSL_CERT_FILE",
+                    Outcome.BARRED,
+                )
+        last = causes[-1]
+        why = self._key.out_of(f"the connection broke: {type(last).__name__}: {str(last)[:200]}")
+        return Trouble(why, Outcome.FAILED)
+
+
+def trusted() -> ssl.SSLContext:
+    """The authorities of this machine, or those in ``$SSL_CERT_FILE``."""
+    return ssl.create_default_context()
+
+
+class _TooLarge(httpx2.ReadError):
+    """A body beyond what an answer can be."""
+
+
+class _Pools(httpx2.AsyncBaseTransport):
+    """Several small pools of connections in turn, with capped bodies."""
+
+    def __init__(self, connections: int, trust: ssl.SSLContext) -> None:
+        pools = [
+            httpx2.AsyncHTTPTransport(
+                verify=trust,
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL),
+            )
+            for _ in range(-(-connections // POOL))
+        ]
+        self._pools, self._next = pools, cycle(pools)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.extensions["timeout"] = {"connect": CONNECT_S}
+        response = await next(self._next).handle_async_request(request)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Capped(response.stream)
+        length = response.headers.get("content-length", "")
+        if (length.isdecimal() and int(length) > MOST_BYTES) or (
+            response.headers.get("content-encoding", "identity") != "identity"
+        ):
+            await response.aclose()
+            raise _TooLarge(
+                f"an answer of {length or 'hidden'} bytes, at most {MOST_BYTES} are read"
+            )
+        return response
+
+    async def aclose(self) -> None:
+        for pool in self._pools:
+            await pool.aclose()
+
+
+class _Capped(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for chunk in self._stream:
+            read += len(chunk)
+            if read > MOST_BYTES:
+                raise _TooLarge(f"an answer of more than {MOST_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
