@@ -16,9 +16,8 @@ def told(store: Store) -> str | None:
     if not path.exists():
         return None
     with Kept.at(path) as kept:
-        held = kept.holdings()
-    turns, failures = (sum(getattr(one, name) for one in held) for name in ("turns", "failures"))
-    return f"{turns:,} turns and {failures:,} failures of {len(held)} policies, {size(path):,} B: {path}"
+        turns, failures = kept.counts()
+    return f"{turns:,} turns and {failures:,} failures, {size(path):,} bytes in {path}"
 
 
 def unled(store: Store) -> list[Holding]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.conftest import Saying, plain_problem
 ORACLE = OraclePolicy(kind="oracle")
 
 
-def at(policy: Policy, **sampling: float) -> Stage:
+def at(policy: Policy, **sampling: Any) -> Stage:
     return Stage(policy=policy, sampling=Sampling(**{"samples": 1, **sampling}))
 
 
