@@ -39,10 +39,11 @@ def find(asset: str, version: Version, store: Store) -> Built | None:
     manifest = store.manifest(asset, place)
     if manifest is None:
         return None
-    return Built(asset, version, _inputs(asset, version, store, process), place, manifest)
+    return Built(asset, version, inputs_of(asset, version, store), place, manifest)
 
 
-def _inputs(asset: str, version: Version, store: Store, launch: Launch) -> Inputs:
+def inputs_of(asset: str, version: Version, store: Store, launch: Launch = process) -> Inputs:
+    """What an asset of a version reads, and where it lies."""
     read = NODES[asset].reads(version)
     return Inputs(store, {name: address(name, version) for name in read}, launch)
 
@@ -56,7 +57,7 @@ def build(asset: str, version: Version, store: Store, launch: Launch = process) 
     """
     if (built := find(asset, version, store)) is not None:
         return built
-    inputs = _inputs(asset, version, store, launch)
+    inputs = inputs_of(asset, version, store, launch)
     tables = {
         name: hugging_face(schema) if "images" in schema.names else schema
         for name, schema in schemas(asset, version).items()

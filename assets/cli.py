@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from assets.terminal import size as _size
+from assets.terminal import table as _table
 from pipeline.policies import MODELS
 from pipeline.store import Store, StoreError
 from pipeline.teachers import NoBackend
@@ -28,6 +30,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
         from pipeline.exporters.files import ExportError
         from pipeline.exporters.told import FamilyMismatch
         from pipeline.external import ExternalError
+        from pipeline.failing import TooManyFailures
         from pipeline.models import GridMismatch
         from pipeline.problems import NotEnough
         from pipeline.skills import GoldError
@@ -42,6 +45,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
             ExportError,
             FamilyMismatch,
             GridMismatch,
+            TooManyFailures,
             OSError,
         )
         try:
@@ -79,43 +83,37 @@ def list_versions() -> None:
 
 @main.command()
 @click.argument("version")
+@click.option("--measure", default=0, metavar="N", help="Ask the real policies about N problems.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 @plain_errors
-def plan(version: str, as_json: bool) -> None:
-    """What VERSION will take: problems, trajectories, tokens, pictures, storage. Runs nothing big."""
+def plan(version: str, measure: int, as_json: bool) -> None:
+    """What VERSION will take: problems, trajectories, tokens, pictures, storage. Runs nothing big.
+
+    With --measure also tokens, time and cost as a few problems take them; a build does not ask for
+    their turns again."""
+    from assets.terminal import measured_table, planned_table
+    from pipeline.measuring import measure as measured
     from pipeline.plan import plan as planned
 
     chosen = load(version)
     lines = list(planned(chosen))
+    asked = list(measured(chosen, Store.at(), measure)) if measure > 0 else []
     if as_json:
-        click.echo(json.dumps([asdict(line) for line in lines], indent=1))
+        told = [asdict(line) for line in lines]
+        both = {"planned": told, "measured": [asdict(line) for line in asked]}
+        click.echo(json.dumps(both if measure > 0 else told, indent=1))
         return
-    head = (
-        "stage",
-        "policy",
-        "problems",
-        "trajectories",
-        "model tokens",
-        "context tokens",
-        "pictures",
-        "storage",
-    )
-    body = [
-        (
-            line.stage, line.policy, f"{line.problems:,}", f"{line.trajectories:,}",
-            f"{line.model_tokens:,}", f"{line.context_tokens:,}", f"{line.pictures:,}",
-            _size(line.bytes),
-        )
-        for line in lines
-    ]  # fmt: skip
     click.echo(f"{chosen.name}: {chosen.description}\n")
-    _table(head, body)
+    _table(*planned_table(lines))
     total = sum(line.bytes for line in lines)
     click.echo(f"\nExports embed the pictures again: at most another {_size(total)}.")
     click.echo("Tokens and sizes are estimates from a few measured samples of each stage.")
     if chosen.trains:
         trained = ", ".join(model for model in MODELS if chosen.is_trained(model))
         click.echo(f"Trained here: {trained}. The time that takes is the trainers', and not told.")
+    if measure > 0:
+        click.echo("")
+        _table(*measured_table(asked))
     if missing := sorted({line.policy for line in lines if not line.runnable}):
         click.echo(f"No backend here runs {', '.join(missing)}: this version can be planned only.")
 
@@ -155,11 +153,21 @@ def look(version: str, asset: str, reason: str, count: int) -> None:
 @main.command()
 @click.argument("versions", nargs=-1, required=True)
 @click.option("--sets", "only_sets", is_flag=True, help="Only the exports, and what they need.")
+@click.option("--retry-failed", is_flag=True, help="Ask again for trajectories that failed.")
+@click.option("--yes", is_flag=True, help="With --retry-failed: make anew without asking.")
 @plain_errors
-def build(versions: tuple[str, ...], only_sets: bool) -> None:
+def build(versions: tuple[str, ...], only_sets: bool, retry_failed: bool, yes: bool) -> None:
     """Materializes all that one VERSION after another is made of: its sets, its models, and their
-    evaluation. Trainers run as processes of their own."""
+    evaluation. Trainers run as processes of their own.
+
+    A trajectory that failed, its backend's fault, stays failed until --retry-failed asks again."""
     chosen = [load(name) for name in versions]
+    if retry_failed:
+        from assets.retry import retry
+
+        for version in chosen:
+            for line in retry(version, Store.at(), lambda what: yes or click.confirm(what)):
+                click.echo(line)
     from assets.definitions import defs
     from assets.graph import NODES, needed, sets
 
@@ -297,6 +305,8 @@ def results(version: str, as_json: bool) -> None:
 def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """What is in the store of the given VERSIONS (all, if none is given), and where."""
     from assets.status import state
+    from assets.terminal import spent
+    from assets.turns import told as turns_told
 
     store, refused = Store.at(), []
     told: dict[str, list[dict[str, Any]]] = {}
@@ -312,7 +322,12 @@ def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
             click.echo(f"{name}, in {store.root}:\n")
             head = ("asset", "rows in", "kept", "bytes", "where", "dropped by reason")
             _table(head, [_status_row(line, store.root) for line in lines])
+            for line in lines:
+                if line.get("spent"):
+                    click.echo(spent(line))
             click.echo("")
+        if kept := turns_told(store):
+            click.echo(f"turns kept: {kept}")
     if refused:
         raise VersionError("\n".join(refused))
 
@@ -357,39 +372,29 @@ def differ(a: str, b: str, as_json: bool) -> None:
 
 @main.command()
 @click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.option("--turns", is_flag=True, help="Also turns of policies that no version file names.")
 @plain_errors
-def prune(yes: bool) -> None:
-    """Deletes what no version file leads to any more, and what killed runs left behind."""
+def prune(yes: bool, turns: bool) -> None:
+    """Deletes what no version file leads to any more, and what killed runs left behind.
+
+    Turns that were asked for and paid are kept, unless --turns says otherwise."""
     from assets.prune import stale
+    from assets.turns import forget, named, unled
 
     store = Store.at()
-    found = list(stale(store))
-    if not found:
+    found, held = list(stale(store)), unled(store) if turns else []
+    if not found and not held:
         click.echo("Nothing to prune.")
         return
     for path, size in found:
         click.echo(f"{_size(size):>10}  {path}")
-    total = _size(sum(size for _, size in found))
-    if yes or click.confirm(f"Delete these {len(found)} folders ({total})?"):
+    for one in held:
+        click.echo(f"{_size(one.bytes):>10}  {one.turns:,} turns of {named(one)}")
+    total = _size(sum(size for _, size in found) + sum(one.bytes for one in held))
+    what = f"{len(found)} folders" + (f" and the turns of {len(held)} policies" if held else "")
+    if yes or click.confirm(f"Delete these {what} ({total})?"):
         for path, _ in found:
             store.files.delete_dir(path)
-        click.echo(f"Deleted {len(found)} folders, {total}.")
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell; numbers to the right."""
-    widths = [max(len(row[n]) for row in (head, *body)) for n in range(len(head))]
-    for row in (head, tuple("-" * width for width in widths), *body):
-        cells = [
-            cell.rjust(width) if cell.lstrip("+−")[:1].isdigit() else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
+        if held:
+            forget(store, held)
+        click.echo(f"Deleted {what}, {total}.")

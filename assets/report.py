@@ -35,6 +35,7 @@ class Line:
     dropped: dict[str, int]
     bytes: int
     path: str
+    spent: dict[str, Any] | None = None
 
     @property
     def came_in(self) -> int:
@@ -45,7 +46,8 @@ def line(built: Built) -> Line:
     counts = dict(built.manifest.facts["yield"])
     kept = counts.pop("kept", 0)
     dropped = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    return Line(built.asset, kept, dropped, built.manifest.bytes, built.path)
+    spent = built.manifest.facts.get("spent")
+    return Line(built.asset, kept, dropped, built.manifest.bytes, built.path, spent)
 
 
 def metadata(built: Built) -> dict[str, Any]:
@@ -60,6 +62,8 @@ def metadata(built: Built) -> dict[str, Any]:
         shown["decided by hand"] = {what: len(ids) for what, ids in by_hand.items()}
     if clear_of := built.manifest.facts.get("clear_of"):
         shown["external sets"] = clear_of
+    if spent := built.manifest.facts.get("spent"):
+        shown |= _spent(spent)
     if node.tables == "problems":
         shown["problems by split and task"] = dg.MetadataValue.md(_by_task(built))
     if node.tables == "trajectories":
@@ -78,6 +82,28 @@ def metadata(built: Built) -> dict[str, Any]:
     shown["bytes"] = told.bytes
     shown["where"] = dg.MetadataValue.path(told.path)
     return shown
+
+
+def _spent(spent: dict[str, Any]) -> dict[str, Any]:
+    """What sampling took: asked now, replayed from turns that were kept, and asked in vain."""
+    sides = ("paid", "replayed", "in_vain")
+    head = ("", "asked now", "replayed", "in vain")
+    names = [name for name in spent["paid"] if any(spent[side][name] for side in sides)]
+    lines = [
+        (name.replace("_", " "), *(f"{spent[side][name]:,}" for side in sides)) for name in names
+    ]
+    shown: dict[str, Any] = {
+        "turns and tokens": dg.MetadataValue.md(figures.table(head, lines)),
+        "tokens a second": spent["tokens_per_second"],
+    }
+    if "cost" in spent:
+        shown |= {"cost": spent["cost"], "cost, if nothing had been kept": whole_cost(spent)}
+    return shown
+
+
+def whole_cost(spent: dict[str, Any]) -> float:
+    """Of all that an asset was sampled with, whenever that was."""
+    return float(spent["cost"] + spent["cost_replayed"])
 
 
 def _picture(webp: bytes) -> dg.MarkdownMetadataValue:

@@ -1,4 +1,4 @@
-"""What is in the store of a version: every asset, complete or not, and what it holds."""
+"""What is in the store of a version: every asset, complete or not, what it holds and what it took."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -10,6 +10,7 @@ from assets.build import find
 from assets.graph import address
 from assets.inputs import Inputs
 from pipeline import curate, figures, problems, skills, teachers
+from pipeline.asking import asking
 from pipeline.images import png
 from pipeline.policies import Policy, Sampling, Stage
 from pipeline.rollout import rollout
@@ -21,7 +22,8 @@ from pipeline.versions import Version
 def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[str]:
     """Lines to print; the pictures of each trajectory go into ``folder``.
 
-    A model that the version trains is tried if it has been built.
+    A model that the version trains is tried if it has been built. Turns are kept where they cost: a
+    build of the version does not ask for them again.
 
     Raises:
         NoBackend: if the version names a policy that cannot be run here.
@@ -49,7 +51,7 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
         stage = Stage(policy=policy, sampling=_sampling(version, name, split))
         asked = _asked(version, split, count)
         samples = stage.sampling.samples if split == "rl" else 1
-        done, failures = asyncio.run(sampled(version, name, stage, asked, samples))
+        done, failures = asyncio.run(sampled(version, name, stage, asked, samples, store))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
         graded = list(curate.grade(asked, done, version.rules, version.limits.repeats))
         for row, verdict in curate.sift(graded, chosen):
@@ -106,11 +108,11 @@ def _said(keep: bool, reason: str) -> str:
 
 
 async def sampled(
-    version: Version, seat: str, stage: Stage, asked: list[Problem], samples: int
+    version: Version, seat: str, stage: Stage, asked: list[Problem], samples: int, store: Store
 ) -> tuple[list[Trajectory], list[Failure]]:
-    policy = teachers.policy(stage, version, version.model_seed(seat))
-    runs = rollout(policy, asked, samples, version.limits, version.wire)
-    done = [run async for run in runs]
+    with asking(stage, version, seat, store) as (policy, _):
+        runs = rollout(policy, asked, samples, version.limits, version.wire)
+        done = [run async for run in runs]
     return (
         [run for run in done if isinstance(run, Trajectory)],
         [run for run in done if isinstance(run, Failure)],

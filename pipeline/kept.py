@@ -40,6 +40,15 @@ CREATE TABLE failures (
 FIND = "SELECT text, truncated, ids, logprobs, usage, seconds, crc FROM turns WHERE key = ?"
 KEEP = "INSERT OR IGNORE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 FAIL = "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)"
+HOLDINGS = """
+WITH t AS (
+    SELECT policy, count(*) AS n, CAST(total(
+        length(CAST(text AS BLOB)) + ifnull(length(ids), 0) + ifnull(length(logprobs), 0)
+    ) AS INTEGER) AS size FROM turns GROUP BY policy
+), f AS (SELECT policy, count(*) AS n FROM failures GROUP BY policy)
+SELECT identity, ifnull(t.n, 0), ifnull(f.n, 0), ifnull(t.size, 0) FROM policies
+LEFT JOIN t ON t.policy = policies.id LEFT JOIN f ON f.policy = policies.id ORDER BY policies.id
+"""
 LOST = "move it away, and what it held is asked again"
 
 
@@ -183,19 +192,18 @@ class Kept:
         with _telling(self.path):
             self._base.execute("VACUUM")
 
-    def holdings(self) -> list[Holding]:
-        """What is there, by policy, in the order in which they came."""
+    def counts(self) -> tuple[int, int]:
+        """How many turns and failures there are."""
         with _telling(self.path):
-            found = self._base.execute(
-                "SELECT identity, (SELECT count(*) FROM turns WHERE policy = p.id),"
-                " (SELECT count(*) FROM failures WHERE policy = p.id),"
-                " (SELECT total(length(CAST(text AS BLOB)) + ifnull(length(ids), 0)"
-                " + ifnull(length(logprobs), 0)) FROM turns WHERE policy = p.id)"
-                " FROM policies p ORDER BY id"
-            ).fetchall()
-            return [
-                Holding(json.loads(told), n, failed, int(size)) for told, n, failed, size in found
-            ]
+            asked = "SELECT (SELECT count(*) FROM turns), (SELECT count(*) FROM failures)"
+            ((turns, failures),) = self._base.execute(asked).fetchall()
+            return turns, failures
+
+    def holdings(self) -> list[Holding]:
+        """What is there, by policy, in the order in which they came. Reads the whole file."""
+        with _telling(self.path):
+            told = self._base.execute(HOLDINGS).fetchall()
+            return [Holding(json.loads(identity), *numbers) for identity, *numbers in told]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

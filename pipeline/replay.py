@@ -95,6 +95,10 @@ class Replayed:
         self.spending.pay(said)
         return await self._kept.keep(key, self._number, said)
 
+    def said(self, state: State) -> Said | None:
+        """The turn after a state as it came, if it is kept."""
+        return self._kept.turn(self.key(state))
+
     def key(self, state: State) -> bytes:
         """16 bytes that name all that decides the turn after a state."""
         digest, problem = self._start.copy(), state.problem

@@ -29,6 +29,7 @@ from pipeline.types import (
     Turn,
 )
 
+IN_FLIGHT = 64  # trajectories at a time, if nothing else is said
 AHEAD = 8  # how many times in_flight may be finished and wait for a slow one before them
 TELLABLE = {Stop.TRUNCATED, Stop.MALFORMED, Stop.BAD_OP, Stop.REPEATED_OP}
 
@@ -184,7 +185,7 @@ async def rollout(
     samples: int,
     limits: Limits,
     family: Family,
-    in_flight: int = 64,
+    in_flight: int = IN_FLIGHT,
     count: Count = tokens.estimate,
 ) -> AsyncGenerator[Trajectory | Failure, None]:
     """``samples`` trajectories of every problem, in the order of problems and samples.

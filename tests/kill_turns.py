@@ -2,7 +2,7 @@
 
 A scripted teacher answers on loopback, in a process of its own that nobody kills, and writes down
 every turn that it is asked for. One build of `teacher_trajectories` is left alone; another, in a
-store of its own, is killed with SIGKILL at moments spread at random over the time that the first
+store of its own, is killed with SIGKILL at moments spread at random over the turns that the first
 took, started again each time, and at last let through.
 
 A turn is finished when its answer has reached the client's rollout: `Replayed.act` has come back.
@@ -137,8 +137,8 @@ def sample(version: Version, place: Path, port: int, run: int, ready: Any) -> No
     build(ASSET, version, store)
 
 
-def run_once(version: Version, place: Path, port: int, run: int, after: float | None) -> bool:
-    """One client, killed so many seconds after it began to sample; False if it was done before."""
+def run_once(version: Version, place: Path, port: int, run: int) -> Any:
+    """A client that has begun to sample."""
     place.mkdir(exist_ok=True)
     told, ready = fork.Pipe(duplex=False)
     client = fork.Process(target=sample, args=(version, place, port, run, ready))
@@ -146,12 +146,24 @@ def run_once(version: Version, place: Path, port: int, run: int, after: float | 
     ready.close()
     with closing(told):
         told.recv()
+    return client
+
+
+def done(client: Any) -> None:
+    """Lets a client come to its end."""
+    client.join()
+    if client.exitcode:
+        raise SystemExit(f"a client that nobody killed ended with {client.exitcode}")
+
+
+def killed(client: Any, log: Path, asked: float, after: float) -> bool:
+    """Kills a client when the teacher's log is so long, and then some; False if it was done before."""
+    while log.stat().st_size < asked and client.exitcode is None:
+        client.join(0.002)
     client.join(after)
     if client.exitcode is not None:
-        if client.exitcode:
-            raise SystemExit(f"a client that nobody killed ended with {client.exitcode}")
+        done(client)
         return False
-    assert client.pid is not None
     os.kill(client.pid, signal.SIGKILL)
     client.join()
     return True
@@ -196,14 +208,18 @@ def trial(place: Path, kills: int, seed: int) -> list[str]:
     port, rng = told.recv(), Random(seed)
     try:
         start = time.monotonic()
-        run_once(version, calm, port, 0, None)
+        done(run_once(version, calm, port, 0))
         took, every = time.monotonic() - start, {key for _, key in logged(log)}
         print(f"undisturbed: {len(every)} turns in {took:.1f} s", flush=True)
-        died = 0
+        died, most = (
+            0,
+            1.6 * log.stat().st_size / (kills + 1),
+        )  # four fifths are asked by the last kill
         for run in range(1, kills + 1):
-            after = rng.uniform(0, 2 * took / (kills + 1))
-            died += run_once(version, disturbed, port, run, after)
-        run_once(version, disturbed, port, kills + 1, None)
+            asked_by = log.stat().st_size + rng.uniform(0, most)
+            client = run_once(version, disturbed, port, run)
+            died += killed(client, log, asked_by, rng.uniform(0, LATENCY_S[1]))
+        done(run_once(version, disturbed, port, kills + 1))
     finally:
         teacher.kill()
         teacher.join()

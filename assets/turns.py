@@ -1,0 +1,61 @@
+"""The file of turns of a store: what it holds, and what of it no version file leads to."""
+
+from assets.bodies import SAMPLED, seat, stage
+from assets.build import find, inputs_of
+from assets.graph import NODES
+from pipeline import teachers
+from pipeline.asking import turns_file
+from pipeline.kept import Holding, Kept, size
+from pipeline.store import Store
+from pipeline.versions import Version, load, names
+
+
+def told(store: Store) -> str | None:
+    """One line about the file, if it is there."""
+    path = turns_file(store)
+    if not path.exists():
+        return None
+    with Kept.at(path) as kept:
+        turns, failures = kept.counts()
+    return f"{turns:,} turns and {failures:,} failures, {size(path):,} bytes in {path}"
+
+
+def unled(store: Store) -> list[Holding]:
+    """What is kept of policies that no version file leads to any more.
+
+    A model that is trained here is led to as long as it is in the store.
+
+    Raises:
+        VersionError: if any version file cannot be read: what it leads to would be taken for stale.
+    """
+    if not turns_file(store).exists():
+        return []
+    led_to = [identity for name in names() for identity in _identities(load(name), store)]
+    with Kept.at(turns_file(store)) as kept:
+        return [held for held in kept.holdings() if held.identity not in led_to]
+
+
+def _identities(version: Version, store: Store) -> list[object]:
+    """Of every policy that a version samples, as far as its models are there."""
+    found: list[object] = []
+    for asset in SAMPLED:
+        needs = [name for name in NODES[asset].reads(version) if name != "problems"]
+        if all(find(name, version, store) for name in needs):
+            given = stage(asset, version, inputs_of(asset, version, store))
+            seed = version.model_seed(seat(asset, version))
+            found.append(teachers.identity(given, seed))
+    return found
+
+
+def forget(store: Store, held: list[Holding]) -> None:
+    """Deletes all that some policies said."""
+    with Kept.at(turns_file(store)) as kept:
+        for one in held:
+            kept.forget(one.identity)
+        kept.shrink()
+
+
+def named(held: Holding) -> str:
+    """Whose turns they are, for a person."""
+    policy = held.identity["policy"]
+    return f"{policy.get('model') or policy['kind']}, seed {held.identity['seed']}"

@@ -1,0 +1,100 @@
+"""Who is asked through the file of turns, and under which identity."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import teachers
+from pipeline.asking import asking, turns_file
+from pipeline.policies import CheckpointPolicy, OraclePolicy, Policy, Sampling, Stage
+from pipeline.replay import Replayed
+from pipeline.rollout import rollout
+from pipeline.store import Store
+from pipeline.types import Trajectory
+from pipeline.versions import Version, parse
+from tests.assets.conftest import TINY
+from tests.conftest import Saying, plain_problem
+
+ORACLE = OraclePolicy(kind="oracle")
+
+
+def at(policy: Policy, **sampling: Any) -> Stage:
+    return Stage(policy=policy, sampling=Sampling(**{"samples": 1, **sampling}))
+
+
+def checkpoint(model: str, revision: str | None = None) -> CheckpointPolicy:
+    return CheckpointPolicy(kind="checkpoint", model=model, revision=revision)
+
+
+def folder(place: Path, weights: bytes = b"weights", tokenizer: str = "{}") -> str:
+    place.mkdir()
+    (place / "model.safetensors").write_bytes(weights)
+    (place / "tokenizer.json").write_text(tokenizer)
+    return str(place)
+
+
+@pytest.fixture
+def version() -> Version:
+    return parse("tiny", TINY)
+
+
+def test_what_is_cheaper_than_a_file_is_asked_directly(tmp_path: Path, version: Version) -> None:
+    store = Store.at(tmp_path)
+    with asking(at(ORACLE), version, "teacher", store) as (policy, _):
+        assert not isinstance(policy, Replayed)
+    assert not turns_file(store).exists()
+
+
+def test_an_identity_is_the_model_how_it_is_sampled_and_the_seed() -> None:
+    told = teachers.identity(at(checkpoint("m", "r")), 1)
+    others = [
+        teachers.identity(at(checkpoint("n", "r")), 1),
+        teachers.identity(at(checkpoint("m", "s")), 1),
+        teachers.identity(at(checkpoint("m", "r")), 2),
+        teachers.identity(at(checkpoint("m", "r"), temperature=0.5), 1),
+        teachers.identity(at(checkpoint("m", "r"), top_p=0.5), 1),
+        teachers.identity(at(checkpoint("m", "r"), max_tokens=99), 1),
+    ]
+    assert told not in others
+    assert teachers.identity(at(checkpoint("m", "r"), samples=9), 1) == told
+
+
+def test_a_model_in_a_folder_is_its_files_and_not_its_place(tmp_path: Path) -> None:
+    one = teachers.identity(at(checkpoint(folder(tmp_path / "one"))), 1)
+    moved = teachers.identity(at(checkpoint(folder(tmp_path / "moved"))), 1)
+    trained = teachers.identity(at(checkpoint(folder(tmp_path / "b", b"other"))), 1)
+    worded = teachers.identity(at(checkpoint(folder(tmp_path / "c", tokenizer="[]"))), 1)
+    assert one == moved
+    assert one not in (trained, worded)
+    assert str(tmp_path) not in str(one)
+
+
+def test_a_backend_is_started_only_for_a_turn_that_is_not_kept(
+    tmp_path: Path, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def start(*_: object) -> Saying:
+        started.append("now")
+        return Saying()
+
+    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", start)
+
+    async def run() -> list[Trajectory]:
+        stage = at(checkpoint("m"))
+        with asking(stage, version, "teacher", Store.at(tmp_path)) as (policy, _):
+            runs = rollout(policy, [plain_problem()], 3, version.limits, version.wire)
+            return [run async for run in runs if isinstance(run, Trajectory)]
+
+    first = asyncio.run(run())
+    assert started == ["now"]
+    assert asyncio.run(run()) == first
+    assert started == ["now"]
+
+
+def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert turns_file(Store.at(tmp_path)) == tmp_path / "replay" / "turns.sqlite"
+    monkeypatch.setenv("DRAWLOOP_REPLAY", str(tmp_path / "fast"))
+    assert turns_file(Store.at(tmp_path)) == tmp_path / "fast" / "turns.sqlite"

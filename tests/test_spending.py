@@ -1,0 +1,55 @@
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.fields import Section
+from pipeline.kept import Said
+from pipeline.spending import Prices, Spending
+from pipeline.types import Usage
+
+USED = Usage(1_000_000, 200_000, 400_000, 3, 2, 1)
+
+
+class Given(Section):
+    prompt: float
+    completion: float
+    cached: float | None = None
+
+
+def test_cost_is_that_of_fresh_cached_and_written_tokens() -> None:
+    assert Prices(2.0, 10.0, 0.5).cost(USED) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.2 * 10)
+    assert Prices(2.0, 10.0).cost(USED) == pytest.approx(2 + 2), "cached ones cost as the others"
+
+
+def test_prices_are_those_that_a_version_gives() -> None:
+    given = {"prompt": 1.0, "completion": 2.0, "cached": 0.1}
+    assert Prices.of(SimpleNamespace(prices=given)) == Prices(1.0, 2.0, 0.1)
+    assert Prices.of(SimpleNamespace(prices=Given(**given))) == Prices(1.0, 2.0, 0.1)
+    assert Prices.of(SimpleNamespace(prices=None)) is None
+    assert Prices.of(SimpleNamespace()) is None
+
+
+def test_what_was_paid_replayed_and_asked_in_vain_is_added_up_apart() -> None:
+    spending = Spending(Prices(2.0, 10.0, 0.5))
+    for _ in range(2):
+        spending.pay(Said("x", usage=USED))
+    spending.replay(Said("x", usage=USED))
+    spending.fail(Usage(1_000_000, 0, 0, 1, 5, 4))
+    facts = spending.facts()
+    assert facts["paid"] == {
+        "turns": 2, "prompt_tokens": 2_000_000, "completion_tokens": 400_000,
+        "cached_tokens": 800_000, "pictures": 6, "requests": 4, "retries": 2,
+    }  # fmt: skip
+    assert (facts["replayed"]["turns"], facts["replayed"]["requests"]) == (1, 2)
+    assert (facts["in_vain"]["turns"], facts["in_vain"]["retries"]) == (1, 4)
+    assert facts["cost"] == pytest.approx(2 * 3.4 + 2.0), "what failed was paid, too"
+    assert facts["cost_replayed"] == pytest.approx(3.4)
+    assert facts["tokens_per_second"] > 0
+
+
+def test_a_backend_that_counts_nothing_leaves_no_facts() -> None:
+    spending = Spending()
+    spending.pay(Said("x"))
+    spending.replay(Said("x"))
+    assert spending.facts() == {}
+    assert spending.cost is None
