@@ -1,0 +1,1 @@
+"""Whether real loaders of training frameworks load our exports: ``python -m interop``."""
