@@ -64,7 +64,8 @@ def list_versions() -> None:
         except VersionError as error:
             refused.append(str(error))
             continue
-        mix = ", ".join([*version.problems.tasks, *version.problems.sources])
+        asked = version.problems
+        mix = ", ".join([*asked.tasks, *asked.sources, *asked.imports])
         click.echo(f"{name}: {sum(version.problems.splits.values()):,} problems ({mix})")
         click.echo(f"    {version.description}")
     if refused:
@@ -252,6 +253,7 @@ def results(version: str, as_json: bool) -> None:
 @plain_errors
 def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """What is in the store of the given VERSIONS (all, if none is given), and where."""
+    from assets.report import sources
     from assets.status import state
 
     store, refused = Store.at(), []
@@ -269,6 +271,10 @@ def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
             head = ("asset", "rows in", "kept", "bytes", "where", "dropped by reason")
             _table(head, [_status_row(line, store.root) for line in lines])
             click.echo("")
+            for line in lines:
+                if "imports" in line:
+                    _table(*sources(line))
+                    click.echo("")
     if refused:
         raise VersionError("\n".join(refused))
 

@@ -14,6 +14,7 @@ from typing import Any
 from assets import bodies, models
 from assets.bodies import TABLES, WEIGHT, Body
 from pipeline.canvas import RENDERER
+from pipeline.importing import unmarked
 from pipeline.policies import LEARNABLE, MODELS
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import SCHEMA_VERSION, joined
@@ -58,7 +59,13 @@ def _mix(version: Version) -> Any:
         "problems": makers.recipe(),
         "tasks": {name: TASKS[name]().VERSION for name in (*makers.tasks, *makers.unseen.tasks)},
         "sources": {name: SOURCES[name]().VERSION for name in makers.sources},
+        **(_imported(version) if makers.imports else {}),
     }
+
+
+def _imported(version: Version) -> dict[str, Any]:
+    """What else decides which rows of imports are kept, and where: whether their marks can be told."""
+    return {**_drawn(version), **_scored(version), "unmarked": unmarked(version)}
 
 
 def _drawn(version: Version) -> dict[str, Any]:

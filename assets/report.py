@@ -60,6 +60,9 @@ def metadata(built: Built) -> dict[str, Any]:
         shown["decided by hand"] = {what: len(ids) for what, ids in by_hand.items()}
     if clear_of := built.manifest.facts.get("clear_of"):
         shown["external sets"] = clear_of
+    if imports := built.manifest.facts.get("imports"):
+        shown["imports"] = dg.MetadataValue.md(figures.table(*sources(built.manifest.facts)))
+        shown["origins"] = {n: f"{one['origin']} ({one['licence']})" for n, one in imports.items()}
     if node.tables == "problems":
         shown["problems by split and task"] = dg.MetadataValue.md(_by_task(built))
     if node.tables == "trajectories":
@@ -76,6 +79,23 @@ def metadata(built: Built) -> dict[str, Any]:
     shown["bytes"] = told.bytes
     shown["where"] = dg.MetadataValue.path(told.path)
     return shown
+
+
+def sources(facts: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines of the table of imports: rows, what became of them, and what a split lacks."""
+    head = ("import", "rows", "kept", "not needed", "dropped by reason")
+    lines = []
+    for name, one in facts["imports"].items():
+        rows = f"{one['rows']}" if one["read_to_the_end"] else f"{one['rows']}, more not read"
+        kept, dropped = _counts(one["kept"]), _counts(one["dropped"])
+        lines.append((name, rows, kept, str(one["not_needed"]), dropped))
+    if facts["short"]:
+        lines.append(("short of what is asked for", "", _counts(facts["short"]), "", ""))
+    return head, lines
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items()) or "none"
 
 
 def _picture(webp: bytes) -> dg.MarkdownMetadataValue:
