@@ -3,7 +3,7 @@
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from statistics import fmean
@@ -81,10 +81,10 @@ def metadata(built: Built) -> dict[str, Any]:
     return shown
 
 
-def sources(facts: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def sources(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and lines of the table of imports: rows, what became of them, and what a split lacks."""
     head = ("import", "rows", "kept", "not needed", "dropped by reason")
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, one in facts["imports"].items():
         rows = f"{one['rows']}" if one["read_to_the_end"] else f"{one['rows']}, more not read"
         kept, dropped = _counts(one["kept"]), _counts(one["dropped"])

@@ -40,13 +40,15 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
     for name, split, chosen in stages:
         asked_for = version.policy(name)
         yield f"\n== {name} ({asked_for.kind}) on {split} problems"
-        given = asked_for.kind in ("oracle", "checkpoint")
+        given = asked_for.kind in ("oracle", "checkpoint", "recorded")
         policy = asked_for if given else _made(version, name, store)
         if policy is None:
             yield f"   it is made by this version: `drawloop build {version.name}` first"
             continue
         stage = Stage(policy=policy, sampling=_sampling(version, name, split))
         asked = problems.some(version, split, count)
+        if not asked:
+            yield f"   none: sources have nothing for {split}"
         samples = stage.sampling.samples if split == "rl" else 1
         done, failures = asyncio.run(sampled(version, name, stage, asked, samples))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)

@@ -12,13 +12,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.fields import Real, Section, VersionError
 
 IMPORT = "1"  # part of what decides imported problems: raise it when a row would become another one
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Coordinates = Literal["pixels", "thousandths"]  # of what was drawn in conversations
 Split = Literal["skills", "cold", "reflective", "rl", "evaluation"]
 
 
@@ -158,6 +159,7 @@ class VilasrImport(_Import):
     kind: Literal["vilasr"]
     form: Literal["rl", "sft"]
     files: Annotated[tuple[Name, ...], Field(min_length=1)]
+    coordinates: Coordinates = "pixels"
 
 
 class SharegptImport(_Import):
@@ -165,11 +167,7 @@ class SharegptImport(_Import):
 
     kind: Literal["sharegpt"]
     dataset: Name
-
-    @field_validator("dataset")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        return value.strip()
+    coordinates: Coordinates = "pixels"
 
 
 Import = Annotated[

@@ -1,7 +1,8 @@
 """Who may sit in the seats of the recipe, as a version file names them, and how they are sampled.
 
-An ``oracle``; a ``checkpoint`` that is given; ``tiny``, the base kept with the project; or
-``train``, a model trained here, from the one before it unless it says another.
+An ``oracle``; a ``checkpoint`` that is given; ``recorded``, what imported conversations say;
+``tiny``, the base kept with the project; or ``train``, a model trained here, from the one before it
+unless it says another.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -34,6 +35,12 @@ class CheckpointPolicy(Section):
     kind: Literal["checkpoint"]
     model: Annotated[str, Field(min_length=1, max_length=4096)]
     revision: str | None = None
+
+
+class RecordedPolicy(Section):
+    """What imported conversations say: their turns, as if a model said them now."""
+
+    kind: Literal["recorded"]
 
 
 class TinyPolicy(Section):
@@ -107,6 +114,7 @@ class GrpoPolicy(_Training):
 
 
 Policy = Annotated[OraclePolicy | CheckpointPolicy, Field(discriminator="kind")]
+Teacher = Annotated[OraclePolicy | CheckpointPolicy | RecordedPolicy, Field(discriminator="kind")]
 Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
 Student = Annotated[OraclePolicy | CheckpointPolicy | SftPolicy, Field(discriminator="kind")]
 Reinforced = Annotated[OraclePolicy | CheckpointPolicy | GrpoPolicy, Field(discriminator="kind")]
@@ -123,7 +131,7 @@ LEARNT: dict[str, tuple[str, ...]] = {
 LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
 # The kinds of policy that each seat takes.
 KINDS: dict[str, tuple[str, ...]] = {
-    "teacher": ("oracle", "checkpoint"),
+    "teacher": ("oracle", "checkpoint", "recorded"),
     "base_model": ("checkpoint", "tiny"),
 }
 KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "train"))
@@ -150,13 +158,15 @@ class Sampled(Section):
         given = self.sampling.model_fields_set & {"temperature", "top_p"}
         if self.policy.kind == "oracle" and given:
             raise ValueError(f"an oracle has no {' or '.join(sorted(given))}: leave it out")
+        if self.policy.kind == "recorded" and (given or self.sampling.samples != 1):
+            raise ValueError("what is recorded is there once: samples 1, and nothing else")
         return self
 
 
 class Stage(Sampled):
     """A policy that can be run, and how it is sampled."""
 
-    policy: Policy
+    policy: Teacher
 
 
 class StudentStage(Sampled):

@@ -22,7 +22,7 @@ from pipeline.decisions import NOBODY, Decision, DecisionError
 from pipeline.external import Columns, digest
 from pipeline.fields import Count, Flag, Real, Section, Share, Whole, among
 from pipeline.fields import VersionError as VersionError
-from pipeline.imports import IMPORT_KINDS, Import
+from pipeline.imports import IMPORT_KINDS, Import, SharegptImport, VilasrImport
 from pipeline.policies import (
     KINDS,
     LEARNABLE,
@@ -190,6 +190,16 @@ class Problems(Section):
                 raise ValueError(f"splits.{split} needs unseen.{field}")
         return self
 
+    @property
+    def conversations(self) -> dict[str, VilasrImport | SharegptImport]:
+        """The imports whose rows come with trajectories."""
+        return {
+            name: one
+            for name, one in self.imports.items()
+            if isinstance(one, SharegptImport)
+            or (isinstance(one, VilasrImport) and one.form == "sft")
+        }
+
     def makers(self, split: str) -> dict[str, Ingredient]:
         """The tasks and sources of a split."""
         return self.unseen.tasks if split == "unseen_task" else {**self.tasks, **self.sources}
@@ -308,6 +318,15 @@ class Version(Section):
             raise ValueError(
                 f"problems.unseen.canvas {unseen.smallest}..{unseen.largest} overlaps canvas "
                 f"{self.canvas.smallest}..{self.canvas.largest}: its sizes would not be unseen"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_recorded(self) -> "Version":
+        if self.teacher.policy.kind == "recorded" and not self.problems.conversations:
+            raise ValueError(
+                "teacher.policy: recorded needs an import with conversations: sharegpt, or vilasr of "
+                "form sft"
             )
         return self
 

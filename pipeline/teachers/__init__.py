@@ -39,9 +39,16 @@ def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     return Local(model, processor, version.limits, sampling)
 
 
+def _recorded(stage: "Stage", version: "Version", seed: int) -> Policy:
+    from pipeline.teachers.recorded import Recorded
+
+    return Recorded(version.problems.conversations, version.wire)
+
+
 TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
     "oracle": _oracle,
     "checkpoint": _local,
+    "recorded": _recorded,
 }
 
 
