@@ -83,7 +83,12 @@ class _Import(Section):
 
     @property
     def root(self) -> Path | None:
-        """The folder that no path of a row may leave; None: rows hold their pictures themselves."""
+        """The folder that no path of a row may leave; None: rows hold their pictures themselves.
+
+        Raises:
+            SourceError: if nothing lies there.
+        """
+        _there(self.found)
         return self.found if self.found.is_dir() else None
 
     @cached_property
@@ -187,13 +192,17 @@ def digest(path: Path) -> str:
     Raises:
         SourceError: if the path is not there, or a file cannot be read.
     """
-    if not path.exists():
-        raise SourceError(f"{path} is not there: put the data there, or mend the import's path")
+    _there(path)
     listing = hashlib.sha256()
     for name, file in _files(path):
         stat = file.stat()
         listing.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
     return _digest(path, listing.digest())
+
+
+def _there(path: Path) -> None:
+    if not path.exists():
+        raise SourceError(f"{path} is not there: put the data there, or mend the import's path")
 
 
 @lru_cache(maxsize=64)  # bytes are read again when a name, a size or a time has changed

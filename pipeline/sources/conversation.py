@@ -19,9 +19,8 @@ PLACE = "<image>"
 MAX_TURNS = 200
 
 _OURS = re.compile(r"This is picture \d+ \(width \d+, height \d+\)\.")
-_THEIRS = re.compile(r"###\s*Question:\s*(.*?)\s*(?:Begin your reasoning\b.*)?$", re.DOTALL)
+_THEIRS = ("### Question:", "Begin your reasoning")
 _LED = re.compile(r"\(?([A-Z])[.:)]\s+(.+)")
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _ASKED = (
     CHOOSE,
     MEASURE,
@@ -49,15 +48,15 @@ def conversation(
     if every != len([one for one in shown if one not in (None, "")]):
         return found.bad(BadRow.IMAGES_DISAGREE, f"{every} places, {len(shown)} pictures")
     question, options = asked(users[0].replace(place, "\n"))
-    answers = _ANSWER.findall(turns[-1])
-    if not answers:
+    answer, closed, _ = turns[-1].rpartition("<answer>")[2].partition("</answer>")
+    if not closed:
         return found.bad(BadRow.NO_ANSWER, "the last turn holds none")
     return Given(
         number=found.number,
         place=found.place,
         question=question,
         options=options,
-        answer=answers[-1].strip(),
+        answer=answer,
         pictures=shown[:first],
         turns=tuple(turns),
     )
@@ -87,14 +86,13 @@ def _said(messages: Any, tags: Mapping[str, str]) -> tuple[str, list[str], list[
 
 def asked(text: str) -> tuple[str, list[str]]:
     """A first message without its pictures: the question, and the options if there are any."""
-    text = _OURS.sub("", text)
-    if theirs := _THEIRS.search(text):
-        text = theirs[1]
-    for phrase in _ASKED:
-        text = re.sub(rf"^[ \t]*{re.escape(phrase)}[ \t]*$", "", text, flags=re.MULTILINE)
-    lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
+    _, theirs, after = text.partition(_THEIRS[0])
+    if theirs:
+        text = after.partition(_THEIRS[1])[0]
+    told = (line.strip() for line in _OURS.sub("", text).split("\n"))
+    lines = [line for line in told if line and line not in _ASKED]
     options: list[str] = []
-    while lines and (led := _LED.fullmatch(lines[-1].strip())):
+    while lines and (led := _LED.fullmatch(lines[-1])):
         options.insert(0, led[2])
         if led[1] == "A":
             lines.pop()

@@ -191,10 +191,13 @@ class _Window:
         while True:
             try:
                 value, end = JSON.raw_decode(self._text, self.at)
-                if end < len(self._text):  # else a number may go on
+                if end < len(self._text):
                     self.at = end
                     return value
-                cause = ValueError("cut short")
+                if not self._more():  # else what looks whole may go on, as a number does
+                    self.at = len(self._text)
+                    return value
+                continue
             except RecursionError:
                 raise ValueError("brackets too deep") from None
             except ValueError as error:
