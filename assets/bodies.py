@@ -14,6 +14,7 @@ from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.asking import asking
 from pipeline.decisions import ACCEPTED, REJECTED
 from pipeline.failing import Runs, within
+from pipeline.importing import Ledger
 from pipeline.policies import Stage
 from pipeline.progress import followed, told
 from pipeline.rollout import rollout
@@ -93,8 +94,8 @@ def workers() -> int:
 
 
 def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
-    clear = problems.Clear(version)
-    sampled = problems.sample(version, workers(), clear)
+    clear, ledger = problems.Clear(version), Ledger()
+    sampled = problems.sample(version, workers(), clear, ledger)
     wanted = sum(version.problems.splits.values())
     for split, problem, verdict in told(sampled, "problems", wanted):
         row = (
@@ -105,6 +106,9 @@ def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
         put(writer, split, {**row, "split": split}, verdict)
     if clear.read:
         writer.facts["clear_of"] = clear.read
+    if version.problems.imports:
+        writer.facts["imports"] = ledger.facts(version)
+        writer.facts["short"] = ledger.short
 
 
 def draw_skills(version: Version, inputs: Inputs, writer: Writer) -> None:

@@ -16,6 +16,7 @@ from assets.graph import NODES
 from assets.inputs import FACTS, REJECTS
 from pipeline import reward, rows, skills
 from pipeline.curate import along
+from pipeline.importing import marks_of
 from pipeline.policies import MODELS
 from pipeline.problems import fingerprints
 from pipeline.rollout import retrace
@@ -72,7 +73,8 @@ def _came_in(built: Built) -> int:
     """Rows that the asset's inputs gave it, by their manifests."""
     asset, node, inputs = built.asset, NODES[built.asset], built.inputs
     if asset == "problems":
-        asked = sum(built.version.problems.splits.values())
+        short: dict[str, int] = built.manifest.facts.get("short", {})
+        asked = sum(built.version.problems.splits.values()) - sum(short.values())
         return asked + _dropped(built)
     if asset == "framework_exports":
         return sum(len(wanted.sets) for wanted in built.version.exports)
@@ -122,13 +124,37 @@ def gold_scores_full(built: Built) -> Finding:
     return Finding(not failed, f"{asked} gold solutions; failed: {failed[:5] or 'none'}")
 
 
+def imports_accounted(built: Built) -> Finding:
+    """Of every import, each row read is kept, dropped with a reason, or of a split that had enough."""
+    told, names = built.manifest.facts.get("imports", {}), built.version.problems.imports
+    kept: Counter[str] = Counter()
+    for split in EVERY_SPLIT:
+        kept.update(row["task"] for row in built.rows(split, ["task"]) if row["task"] in names)
+    dropped = Counter(
+        (row["task"], row["reason"]) for row in built.rows(REJECTS, ["task", "reason"])
+    )
+    off = [
+        name
+        for name, account in told.items()
+        if sum(account["kept"].values()) != kept[name]
+        or any(dropped[name, reason] != n for reason, n in account["dropped"].items())
+        or account["rows"] != kept[name] + sum(account["dropped"].values()) + account["not_needed"]
+    ]
+    rows = sum(account["rows"] for account in told.values())
+    passed = not off and told.keys() == names.keys()
+    return Finding(passed, f"{rows} rows of {len(told)} imports; off: {off or 'none'}")
+
+
 def splits_disjoint(built: Built) -> Finding:
-    """No two splits share a problem or a scene."""
+    """No two splits share a problem or a scene, or a picture that was imported."""
     owner: dict[bytes, str] = {}
     shared = []
     for split in EVERY_SPLIT:
         for problem in map(rows.problem, built.rows(split, FACTS)):
-            others = {owner.setdefault(mark, split) for mark in fingerprints(problem)} - {split}
+            marks = fingerprints(problem)
+            if problem.task in built.version.problems.imports:
+                marks += marks_of(problem)
+            others = {owner.setdefault(mark, split) for mark in marks} - {split}
             shared += [f"{problem.id} with {other}" for other in sorted(others)]
     return Finding(not shared, f"{len(owner)} fingerprints; shared: {shared[:5] or 'none'}")
 
@@ -168,12 +194,18 @@ def summary_agrees(built: Built) -> Finding:
 
 
 def answers_balanced(built: Built) -> Finding:
-    """No letter is right more often than chance explains (4 s.d.), and no number rules a task."""
+    """No letter is right more often than chance explains (4 s.d.), and no number rules a task.
+
+    Of what is made here: imported answers are as they are, and only told.
+    """
     letters: Counter[tuple[int, str]] = Counter()
     values: Counter[tuple[str, str]] = Counter()
+    given: Counter[str] = Counter()
     for split in EVERY_SPLIT:
         for row in built.rows(split, ["task", "kind", "options", "answer"]):
-            if row["kind"] == Kind.CHOICE:
+            if row["task"] in built.version.problems.imports:
+                given[row["answer"] if row["kind"] == Kind.CHOICE else "a number"] += 1
+            elif row["kind"] == Kind.CHOICE:
                 letters[len(row["options"]), row["answer"]] += 1
             else:
                 values[row["task"], row["answer"]] += 1
@@ -183,7 +215,10 @@ def answers_balanced(built: Built) -> Finding:
         if sum(counts) >= 50 and max(counts) > 0.5 * sum(counts):
             off.append(f"one number is the answer to {max(counts)} of {sum(counts)} of {task}")
     spread = ", ".join(f"{letter}/{n}: {count}" for (n, letter), count in sorted(letters.items()))
-    return Finding(not off, f"out of balance: {off or 'none'}; letters {spread or 'none'}")
+    told = f"out of balance: {off or 'none'}; letters {spread or 'none'}"
+    if given:
+        told += f"; imported: {', '.join(f'{a} {n}' for a, n in sorted(given.items()))}"
+    return Finding(not off, told)
 
 
 def _beyond_chance(letters: Counter[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -234,7 +269,13 @@ def exports_whole(built: Built) -> Finding:
 
 EVERY: tuple[Check, ...] = (nothing_lost, parts_intact)
 CHECKS: dict[str, tuple[Check, ...]] = {
-    "problems": (gold_scores_full, splits_disjoint, base_disjoint, answers_balanced),
+    "problems": (
+        gold_scores_full,
+        imports_accounted,
+        splits_disjoint,
+        base_disjoint,
+        answers_balanced,
+    ),
     "evaluation": (summary_agrees,),
     "framework_exports": (exports_whole,),
     "drawing_skills": (ops_on_pictures,),

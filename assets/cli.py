@@ -74,7 +74,8 @@ def list_versions() -> None:
         except VersionError as error:
             refused.append(str(error))
             continue
-        mix = ", ".join([*version.problems.tasks, *version.problems.sources])
+        asked = version.problems
+        mix = ", ".join([*asked.tasks, *asked.sources, *asked.imports])
         click.echo(f"{name}: {sum(version.problems.splits.values()):,} problems ({mix})")
         click.echo(f"    {version.description}")
     if refused:
@@ -304,6 +305,7 @@ def results(version: str, as_json: bool) -> None:
 @plain_errors
 def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """What is in the store of the given VERSIONS (all, if none is given), and where."""
+    from assets.report import sources
     from assets.status import state
     from assets.terminal import spent
     from assets.turns import told as turns_told
@@ -326,6 +328,10 @@ def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
                 if line.get("spent"):
                     click.echo(spent(line))
             click.echo("")
+            for line in lines:
+                if "imports" in line:
+                    _table(*sources(line))
+                    click.echo("")
         if kept := turns_told(store):
             click.echo(f"turns kept: {kept}")
     if refused:

@@ -15,6 +15,7 @@ from assets import bodies, exports, gallery, models
 from assets.bodies import TABLES, WEIGHT, Body
 from pipeline.canvas import RENDERER
 from pipeline.exporters import SETS
+from pipeline.importing import unmarked
 from pipeline.policies import LEARNABLE, MODELS
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import SCHEMA_VERSION, joined
@@ -59,7 +60,13 @@ def _mix(version: Version) -> Any:
         "problems": makers.recipe(),
         "tasks": {name: TASKS[name]().VERSION for name in (*makers.tasks, *makers.unseen.tasks)},
         "sources": {name: SOURCES[name]().VERSION for name in makers.sources},
+        **(_imported(version) if makers.imports else {}),
     }
+
+
+def _imported(version: Version) -> dict[str, Any]:
+    """What else decides which rows of imports are kept, and where: whether their marks can be told."""
+    return {**_drawn(version), **_scored(version), "unmarked": unmarked(version)}
 
 
 def _drawn(version: Version) -> dict[str, Any]:

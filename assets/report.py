@@ -3,7 +3,7 @@
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from statistics import fmean
@@ -64,6 +64,9 @@ def metadata(built: Built) -> dict[str, Any]:
         shown["external sets"] = clear_of
     if spent := built.manifest.facts.get("spent"):
         shown |= _spent(spent)
+    if imports := built.manifest.facts.get("imports"):
+        shown["imports"] = dg.MetadataValue.md(figures.table(*sources(built.manifest.facts)))
+        shown["origins"] = {n: f"{one['origin']} ({one['licence']})" for n, one in imports.items()}
     if node.tables == "problems":
         shown["problems by split and task"] = dg.MetadataValue.md(_by_task(built))
     if node.tables == "trajectories":
@@ -104,6 +107,23 @@ def _spent(spent: dict[str, Any]) -> dict[str, Any]:
 def whole_cost(spent: dict[str, Any]) -> float:
     """Of all that an asset was sampled with, whenever that was."""
     return float(spent["cost"] + spent["cost_replayed"])
+
+
+def sources(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines of the table of imports: rows, what became of them, and what a split lacks."""
+    head = ("import", "rows", "kept", "not needed", "dropped by reason")
+    lines: list[tuple[str, ...]] = []
+    for name, one in facts["imports"].items():
+        rows = f"{one['rows']}" if one["read_to_the_end"] else f"{one['rows']}, more not read"
+        kept, dropped = _counts(one["kept"]), _counts(one["dropped"])
+        lines.append((name, rows, kept, str(one["not_needed"]), dropped))
+    if facts["short"]:
+        lines.append(("short of what is asked for", "", _counts(facts["short"]), "", ""))
+    return head, lines
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items()) or "none"
 
 
 def _picture(webp: bytes) -> dg.MarkdownMetadataValue:

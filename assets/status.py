@@ -31,4 +31,6 @@ def state(version: Version, store: Store, verify: bool) -> Iterator[dict[str, An
         elif wrong:
             yield {**told, "state": f"damaged ({', '.join(wrong)}): prune, then build again"}
         else:
-            yield {**told, **asdict(line(built)), "state": "complete"}
+            facts = built.manifest.facts
+            rows = {name: facts[name] for name in ("imports", "short") if name in facts}
+            yield {**told, **asdict(line(built)), **rows, "state": "complete"}

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from assets import bodies, models
@@ -31,7 +30,7 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
     """
     folder.mkdir(parents=True, exist_ok=True)
     yield "== gold solutions on skills problems"
-    for problem in _asked(version, "skills", count):
+    for problem in problems.some(version, "skills", count):
         gold = skills.gold(problem, version.limits, version.wire)
         (row,) = curate.grade([problem], [gold], version.rules, version.limits.repeats)
         yield from told(row, KEPT, "skills", folder)
@@ -49,7 +48,9 @@ def trial(version: Version, store: Store, count: int, folder: Path) -> Iterator[
             yield f"   it is made by this version: `drawloop build {version.name}` first"
             continue
         stage = Stage(policy=policy, sampling=_sampling(version, name, split))
-        asked = _asked(version, split, count)
+        asked = problems.some(version, split, count)
+        if not asked:
+            yield f"   none: sources have nothing for {split}"
         samples = stage.sampling.samples if split == "rl" else 1
         done, failures = asyncio.run(sampled(version, name, stage, asked, samples, store))
         yield from (f"   {f.problem_id}#{f.sample}: failed: {f.reason}" for f in failures)
@@ -76,10 +77,6 @@ def _made(version: Version, model: str, store: Store) -> Policy | None:
     inputs = Inputs(store, {model: address(model, version)})
     given: Policy = models.policy(version, inputs, model)
     return given
-
-
-def _asked(version: Version, split: str, count: int) -> list[Problem]:
-    return [problems.make(order) for order in islice(problems.orders(version, split), count)]
 
 
 def told(row: curate.Graded, verdict: Verdict, split: str, folder: Path) -> Iterator[str]:

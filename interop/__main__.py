@@ -101,7 +101,9 @@ def _truth(version: Version, store: Store, set_: str) -> list[str]:
 def run(name: str, folder: Path) -> Outcome:
     """One framework's check, in its environment."""
     if name == "easyr1" and "EASYR1" not in os.environ:
-        return Outcome(name, {}, [], "not run: it is in no package index, and EASYR1 names no checkout")
+        return Outcome(
+            name, {}, [], "not run: it is in no package index, and EASYR1 names no checkout"
+        )
     python = interpreter(name)
     env = {
         **os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / f"hf-{name}"),

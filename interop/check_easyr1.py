@@ -9,8 +9,9 @@ exports, model = arguments()
 sys.path.insert(0, os.environ["EASYR1"])
 
 from datasets import load_dataset  # noqa: E402
-from pipeline.models import load_processor  # noqa: E402
 from verl.utils.dataset import RLHFDataset, collate_fn, process_image  # noqa: E402
+
+from pipeline.models import load_processor  # noqa: E402
 
 processor = load_processor(model)
 

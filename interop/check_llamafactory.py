@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from found import Finding, arguments, matches, same, tell, truth
-
 from llamafactory.data import (
     SFTDataCollatorWith4DAttentionMask,
     get_dataset,

@@ -3,7 +3,6 @@
 from typing import Any
 
 from found import Finding, arguments, matches, same, tell, truth
-
 from swift.dataset import load_dataset
 from swift.model import get_processor
 from swift.template import get_template

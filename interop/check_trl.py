@@ -3,11 +3,11 @@
 import tempfile
 from typing import Any
 
-from found import Finding, arguments, matches, same, tell, truth
-
 from datasets import load_dataset
-from pipeline.models import load_model, load_processor
+from found import Finding, arguments, matches, same, tell, truth
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from pipeline.models import load_model, load_processor
 
 exports, model = arguments()
 processor = load_processor(model)

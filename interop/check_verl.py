@@ -3,14 +3,14 @@
 import io
 from typing import Any
 
-from found import Finding, arguments, matches, same, tell, truth
-
 import pyarrow.parquet as pq
+from found import Finding, arguments, matches, same, tell, truth
 from omegaconf import OmegaConf
 from PIL import Image
-from pipeline.models import load_processor
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
+
+from pipeline.models import load_processor
 
 exports, model = arguments()
 processor = load_processor(model)

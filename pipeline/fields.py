@@ -16,6 +16,10 @@ Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[Whole, Field(ge=0, le=100_000_000)]
 
 
+class VersionError(ValueError):
+    """A version file that is refused; the message names file, field, value and what is allowed."""
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -7,7 +7,6 @@ on the gold solution with one corrected step more, which is what a model that re
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from pipeline import problems, rollout, skills, teachers, tokens
 from pipeline.policies import MODELS, GrpoPolicy, OraclePolicy, Stage, StudentStage
@@ -70,13 +69,13 @@ def _planned(
     version: Version, split: str, name: str, stage: AnyStage | None, count: int
 ) -> StagePlan:
     wanted = version.problems.splits[split]
-    asked = [problems.make(order) for order in islice(problems.orders(version, split), MEASURED)]
+    asked = problems.some(version, split, MEASURED)
     states = _measured(version, stage, asked)
-    n = len(states)
+    n = max(1, len(states))
     written = sum(tokens.of_text(turn.text) for state in states for turn in state.turns)
     whole = sum(_context(version, state) for state in states)
     drawn = sum(len(state.views) for state in states)
-    png = sum(len(image.png) for problem in asked for image in problem.images) / len(asked)
+    png = sum(len(image.png) for problem in asked for image in problem.images) / n
     text = sum(len(turn.text) for state in states for turn in state.turns) * TRAJECTORY_BYTES
     return StagePlan(
         stage=name,

@@ -1,8 +1,8 @@
 """Who may sit in the seats of the recipe, as a version file names them, and how they are sampled.
 
-An ``oracle``; a ``checkpoint`` that is given, run by transformers, or by ``vllm``; ``tiny``, the base
-kept with the project; ``train``, a model trained here, from the one before it unless it says another;
-or ``endpoint``, a teacher that is served elsewhere.
+An ``oracle``; a ``checkpoint`` that is given, run by transformers, or by ``vllm``; ``recorded``, what
+imported conversations say; ``tiny``, the base kept with the project; ``train``, a model trained here,
+from the one before it unless it says another; or ``endpoint``, a teacher that is served elsewhere.
 """
 
 import re
@@ -166,6 +166,12 @@ def _check_url(url: str) -> None:
         raise ValueError(f"servers: {url!r} is no URL of a server: http://host:port/v1, or https")
 
 
+class RecordedPolicy(Section):
+    """What imported conversations say: their turns, as if a model said them now."""
+
+    kind: Literal["recorded"]
+
+
 class TinyPolicy(Section):
     """The tiny base of the version's family that is kept with the project."""
 
@@ -238,7 +244,7 @@ class GrpoPolicy(_Training):
 
 Given = OraclePolicy | CheckpointPolicy | VllmPolicy
 Policy = Annotated[Given, Field(discriminator="kind")]
-Teacher = Annotated[Given | EndpointPolicy, Field(discriminator="kind")]
+Teacher = Annotated[Given | EndpointPolicy | RecordedPolicy, Field(discriminator="kind")]
 Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
 Student = Annotated[Given | SftPolicy, Field(discriminator="kind")]
 Reinforced = Annotated[Given | GrpoPolicy, Field(discriminator="kind")]
@@ -255,7 +261,7 @@ LEARNT: dict[str, tuple[str, ...]] = {
 LEARNABLE = {**LEARNT, "reflective_model": ("skills", "cold", "reflective")}
 # The kinds of policy that each seat takes.
 KINDS: dict[str, tuple[str, ...]] = {
-    "teacher": ("oracle", "checkpoint", "vllm", "endpoint"),
+    "teacher": ("oracle", "checkpoint", "vllm", "endpoint", "recorded"),
     "base_model": ("checkpoint", "tiny"),
 }
 KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "vllm", "train"))
@@ -282,6 +288,8 @@ class Sampled(Section):
         given = self.sampling.model_fields_set & {"temperature", "top_p"}
         if self.policy.kind == "oracle" and given:
             raise ValueError(f"an oracle has no {' or '.join(sorted(given))}: leave it out")
+        if self.policy.kind == "recorded" and (given or self.sampling.samples != 1):
+            raise ValueError("what is recorded is there once: samples 1, and nothing else")
         return self
 
 

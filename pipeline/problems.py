@@ -5,19 +5,23 @@ by the dataset version: a version that only filters differently asks the same pr
 """
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from random import Random
+from typing import TypeVar
 
 from pipeline.crew import crew, done
 from pipeline.external import Unread, asked
 from pipeline.images import PictureError
+from pipeline.importing import Ledger, few, imported, marks_of, open_all
 from pipeline.near import CLOSE, WIDE, Index, sign, signature, unless_contaminated, unless_near
 from pipeline.reward import LETTERS, number, plain
 from pipeline.sources import SOURCES
+from pipeline.sources.ingest import Refused as Refused
 from pipeline.tasks import TASKS, Wording
 from pipeline.types import KEPT, Kind, Problem, Size, Verdict
 from pipeline.versions import EVALUATED, EVALUATION_UNITS, TRAINING_UNITS, UNSEEN, Version
@@ -28,6 +32,9 @@ CLAIM_ORDER = (*EVALUATED, "rl", "reflective", "cold", "skills")
 TRIES = 4  # problems sampled at most for each that is asked for, before a split is given up
 CHUNK = 16  # problems a worker makes at a time
 ALONE = 64  # problems up to which starting workers costs more than it saves
+
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 
 
 class NotEnough(Exception):
@@ -52,35 +59,45 @@ class Order:
         return f"{self.maker}-{self.split}-{self.index:06d}"
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A problem that could not be made, because of its picture."""
-
-    id: str
-    task: str
-    verdict: Verdict
-
-
 def sample(
-    version: Version, workers: int = 1, clear: "Clear | None" = None
+    version: Version,
+    workers: int = 1,
+    clear: "Clear | None" = None,
+    ledger: Ledger | None = None,
 ) -> Iterator[tuple[str, Problem | Refused, Verdict]]:
     """(split, problem, verdict) for all splits: kept ones as many as asked for, and what was dropped.
 
+    Rows of imports come first, as many as their share; tasks and sources fill up what is wanted then.
+
     Args:
         clear: what problems are to keep clear of besides; by default of what the version names.
+        ledger: where it is told what became of imported rows.
 
     Raises:
         NotEnough: if `TRIES` times as many samples do not give enough different problems.
         ExternalError: if a set that they are to keep clear of cannot be read.
+        SourceError: if an import cannot be read.
     """
     claimed: dict[bytes, str] = {}
-    clear = clear or Clear(version)
-    few = sum(version.problems.splits.values()) <= ALONE
-    with crew(1 if few else workers) as pool:
+    clear, ledger = clear or Clear(version), ledger or Ledger()
+    got: Counter[str] = Counter()
+    few_asked = sum(version.problems.splits.values()) <= ALONE
+    with crew(1 if few_asked else workers) as pool:
+        for split, problem, verdict in imported(
+            version,
+            ledger,
+            lambda jobs: _made(pool, workers, jobs, open_all),
+            lambda split, problem: _claim_row(claimed, clear, split, problem),
+        ):
+            got[split] += verdict.keep
+            yield split, problem, verdict
         for split in CLAIM_ORDER:
-            wanted = version.problems.splits[split]
-            kept = 0
-            made = _made(pool, workers, islice(orders(version, split), TRIES * wanted))
+            wanted, kept = version.problems.splits[split] - got[split], 0
+            if not version.problems.makers(split):
+                ledger.short |= {split: wanted} if wanted else {}
+                continue
+            asked_for = islice(orders(version, split), TRIES * wanted)
+            made = _made(pool, workers, asked_for, make_all)
             for problem in made:
                 if kept == wanted:
                     break
@@ -163,14 +180,18 @@ def make_all(orders: list[Order]) -> list[Problem | Refused]:
 
 
 def _made(
-    pool: ProcessPoolExecutor | None, workers: int, orders: Iterator[Order]
-) -> Iterator[Problem | Refused]:
-    """Problems in the order asked; the same with any number of workers."""
+    pool: ProcessPoolExecutor | None,
+    workers: int,
+    asked: Iterator[Asked],
+    make: Callable[[list[Asked]], list[Made]],
+) -> Iterator[Made]:
+    """Problems in the order asked, a bounded number ahead; the same with any number of workers."""
     if pool is None:
-        yield from map(try_to_make, orders)
+        for one in asked:
+            yield from make([one])
         return
-    chunks = iter(lambda: list(islice(orders, CHUNK)), [])
-    for made in done(pool, make_all, chunks, 2 * workers):
+    chunks = iter(lambda: list(islice(asked, CHUNK)), [])
+    for made in done(pool, make, chunks, 2 * workers):
         yield from made
 
 
@@ -192,6 +213,31 @@ def _claim(
         return verdict
     claimed.update(dict.fromkeys(prints, split))
     return KEPT
+
+
+def _claim_row(claimed: dict[bytes, str], clear: "Clear", split: str, problem: Problem) -> Verdict:
+    """The same for an imported problem, whose pictures no other split may show, whatever is asked."""
+    shown = marks_of(problem)
+    for mark in shown:
+        if (owner := claimed.get(mark, split)) != split:
+            return Verdict(False, "in_other_split", f"a picture of it is in {owner}")
+    verdict = _claim(claimed, clear, split, problem)
+    if verdict.keep:
+        claimed.update(dict.fromkeys(shown, split))
+    return verdict
+
+
+def some(version: Version, split: str, count: int) -> list[Problem]:
+    """A few problems of a split, to look at or to measure: fewer where its sources have no more."""
+    makers = version.problems.makers(split)
+    imports = [one for one in version.problems.imports.values() if split in one.splits]
+    if not imports:
+        return [make(order) for order in islice(orders(version, split), count)]
+    shares = sum(one.share for one in imports)
+    every = shares + sum(maker.share for maker in makers.values())
+    given = list(few(version, split, math.ceil(count * shares / every)))
+    made = islice(orders(version, split), count - len(given)) if makers else ()
+    return [*given, *map(make, made)]
 
 
 class Clear:

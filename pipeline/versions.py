@@ -23,6 +23,8 @@ from pipeline.exporters.told import refuse
 from pipeline.exporters.wanted import Wanted
 from pipeline.external import Columns, digest
 from pipeline.fields import Count, Flag, Real, Section, Share, Whole, among
+from pipeline.fields import VersionError as VersionError
+from pipeline.imports import IMPORT_KINDS, Import, SharegptImport, VilasrImport
 from pipeline.policies import (
     KINDS,
     LEARNABLE,
@@ -52,10 +54,6 @@ EVALUATED = ("evaluation", *UNSEEN)
 EVERY_SPLIT = (*SPLITS, *UNSEEN)
 
 Facet = Literal["task", "answer", "difficulty"]
-
-
-class VersionError(ValueError):
-    """A version file that is refused; the message names file, field, value and what is allowed."""
 
 
 class Canvas(Section):
@@ -129,6 +127,7 @@ class Problems(Section):
 
     tasks: dict[str, Ingredient] = {}
     sources: dict[str, Ingredient] = {}
+    imports: dict[str, Import] = {}  # rows that people have already, by the name they go by here
     unseen: Unseen = Unseen()
     splits: dict[str, Count]
     near_duplicates: Literal["keep", "drop"] = (
@@ -141,7 +140,9 @@ class Problems(Section):
         asked = self.model_dump(include={"near_duplicates"}, exclude_defaults=True)
         if self.clear_of:
             asked["clear_of"] = [external.recipe() for external in self.clear_of]
-        return {**self.model_dump(exclude={"near_duplicates", "clear_of"}), **asked}
+        if self.imports:
+            asked["imports"] = {name: one.recipe() for name, one in self.imports.items()}
+        return {**self.model_dump(exclude={"near_duplicates", "clear_of", "imports"}), **asked}
 
     @field_validator("tasks")
     @classmethod
@@ -153,6 +154,16 @@ class Problems(Section):
     def _known_sources(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
         return among(value, "source", SOURCES)
 
+    @field_validator("imports")
+    @classmethod
+    def _names_of_their_own(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name: small letters, digits, - and _")
+            if name in TASKS or name in SOURCES:
+                raise ValueError(f"{name!r} is a task or source here already: name it otherwise")
+        return value
+
     @field_validator("splits")
     @classmethod
     def _every_split(cls, value: dict[str, int]) -> dict[str, int]:
@@ -162,7 +173,7 @@ class Problems(Section):
 
     @model_validator(mode="after")
     def _something(self) -> "Problems":
-        if not self.tasks and not self.sources:
+        if not self.tasks and not self.sources and not self.imports:
             raise ValueError("neither a task nor a source is named")
         return self
 
@@ -180,6 +191,16 @@ class Problems(Section):
                 field = "tasks" if split == "unseen_task" else "canvas"
                 raise ValueError(f"splits.{split} needs unseen.{field}")
         return self
+
+    @property
+    def conversations(self) -> dict[str, VilasrImport | SharegptImport]:
+        """The imports whose rows come with trajectories."""
+        return {
+            name: one
+            for name, one in self.imports.items()
+            if isinstance(one, SharegptImport)
+            or (isinstance(one, VilasrImport) and one.form == "sft")
+        }
 
     def makers(self, split: str) -> dict[str, Ingredient]:
         """The tasks and sources of a split."""
@@ -308,6 +329,15 @@ class Version(Section):
             raise ValueError(
                 f"problems.unseen.canvas {unseen.smallest}..{unseen.largest} overlaps canvas "
                 f"{self.canvas.smallest}..{self.canvas.largest}: its sizes would not be unseen"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_recorded(self) -> "Version":
+        if self.teacher.policy.kind == "recorded" and not self.problems.conversations:
+            raise ValueError(
+                "teacher.policy: recorded needs an import with conversations: sharegpt, or vilasr of "
+                "form sft"
             )
         return self
 
@@ -503,6 +533,8 @@ def _field(place: tuple[int | str, ...]) -> str:
     tagged = {"policy", *KINDS}  # fields after which a kind may stand
     tags = {kind for kinds in KINDS.values() for kind in kinds}
     shown = [p for n, p in enumerate(parts) if not (p in tags and n and parts[n - 1] in tagged)]
+    if shown[:2] == ["problems", "imports"] and shown[3:4] and shown[3] in IMPORT_KINDS:
+        del shown[3]
     return ".".join(shown) or "the whole file"
 
 
@@ -514,9 +546,9 @@ def _said(error: Any) -> str:
     if kind == "extra_forbidden":
         return "no such field"
     if kind == "union_tag_not_found":
-        return f"kind is missing: {_listed(KINDS[error['loc'][0]], 'or')}"
+        return f"kind is missing: {_listed(_kinds(error['loc']), 'or')}"
     if kind == "union_tag_invalid":
-        known = _listed(KINDS[error["loc"][0]], "and")
+        known = _listed(_kinds(error["loc"]), "and")
         return f"kind {error['ctx']['tag']!r}: there are {known}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"{given!r}: a mapping is needed"
@@ -524,6 +556,11 @@ def _said(error: Any) -> str:
         return f"{given!r}: a list of two numbers is needed"
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     return message if isinstance(given, dict | BaseModel) else f"{given!r}: {message}"
+
+
+def _kinds(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The kinds that a field takes: those of its seat, or of an import."""
+    return KINDS.get(str(place[0]), IMPORT_KINDS)
 
 
 def _listed(names: tuple[str, ...], last: str) -> str:

@@ -82,16 +82,23 @@ def _endpoint(stage: "Stage", version: "Version", seed: int) -> Policy:
     return Endpoint(stage.policy, stage.sampling, version.limits, version.wire, seed, key)
 
 
+def _recorded(stage: "Stage", version: "Version", seed: int) -> Policy:
+    from pipeline.teachers.recorded import Recorded
+
+    return Recorded(version.problems.conversations, version.wire)
+
+
 ENDPOINT = "1"  # part of what decides a served teacher's answer: raised when its requests change
 TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
     "oracle": _oracle,
     "checkpoint": _local,
     "vllm": _vllm,
     "endpoint": _endpoint,
+    "recorded": _recorded,
 }
 
 
-CHEAP = {"oracle"}  # asked anew sooner than looked up among the turns that are kept
+CHEAP = {"oracle", "recorded"}  # asked anew sooner than looked up among the turns that are kept
 LOADED = {"checkpoint", "vllm"}  # whose model may be a folder
 
 
