@@ -22,7 +22,6 @@ BREAKS = 8  # faults in a row that open the breaker
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0  # of an open breaker; doubled each time a probe fails
 LONGEST_ASKED_S = 120.0  # that a server may make us rest by Retry-After
 BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 60.0  # of a turn that is tried again
-FULL = 0.75  # of the limit in use: then it is the limit that holds requests back
 WINDOW = 32  # answers at least, over which pace and rate are taken
 SLOWER, NO_FASTER = 1.5, 1.1  # × the pace (s a token); × the rate (tokens a second)
 STEP = 1.5  # limits within this factor are one level, whose pace and rate are remembered
@@ -42,6 +41,7 @@ class Outcome(StrEnum):
 @dataclass(slots=True)
 class _Window:
     since: float
+    wanted: float  # answers
     answers: int = 0
     tokens: int = 0
     seconds: float = 0.0  # of all answers together
@@ -66,9 +66,9 @@ class Throttle:
         self._opened = 0  # times in a row that the breaker opened
         self._opened_at = -inf
         self._probing = False
-        self._cut_at = -inf
+        self._cut_at = self._full_at = -inf
         self._slow_start = True
-        self._window = _Window(now)
+        self._window = self._opened_window(now)
         self._levels: dict[int, tuple[float, float]] = {}  # level of limit → pace, rate
 
     @property
@@ -91,6 +91,8 @@ class Throttle:
         assert self.ready_in(now) <= 0, "a request that may not begin yet"
         self.in_flight += 1
         self._probing = self.open
+        if self.in_flight + 1 > self.limit:
+            self._full_at = now
         return now
 
     def done(
@@ -104,7 +106,7 @@ class Throttle:
         why: str = "",
     ) -> None:
         """Ends a request; ``rest_s`` is how long the server asks to be left alone."""
-        full = self.in_flight >= FULL * self.limit
+        full = self._full_at >= began  # it was the limit that held requests back
         self.in_flight -= 1
         if rest_s is not None:
             self._rest_until = max(self._rest_until, now + min(rest_s, LONGEST_ASKED_S))
@@ -131,9 +133,12 @@ class Throttle:
         window.answers, window.tokens = window.answers + 1, window.tokens + max(1, tokens)
         window.seconds += now - began
         window.busy &= full
-        if window.answers >= max(WINDOW, self.limit) and now > window.since:
+        if window.answers >= window.wanted and now > window.since:
             self._compare(began, now, window)
-            self._window = _Window(now)
+            self._window = self._opened_window(now)
+
+    def _opened_window(self, now: float) -> _Window:
+        return _Window(now, max(WINDOW, self.limit))  # a round of answers, or more
 
     def _compare(self, began: float, now: float, window: _Window) -> None:
         """Trims the limit if answers are slower than at some lower limit and there are no more."""
@@ -152,7 +157,7 @@ class Throttle:
         if began >= self._cut_at:
             self.limit = max(1.0, self.limit * share)
             self._cut_at, self._slow_start = now, False
-            self._window = _Window(now)
+            self._window = self._opened_window(now)
 
     def _fault(self, now: float, outcome: Outcome) -> None:
         self._faults += 1
