@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import HEAD
 
-PARTS = ("drawing", "grading", "making", "sifting", "storing")
+PARTS = ("drawing", "grading", "making", "sifting", "storing", "replaying")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

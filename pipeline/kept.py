@@ -11,11 +11,11 @@ import asyncio
 import fcntl
 import json
 import sqlite3
+import struct
 import zlib
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -25,12 +25,14 @@ from pipeline.types import Usage
 
 SCHEMA = 1  # of the file: raise it when a column changes its meaning
 APPLICATION = 0x64726C70  # marks the file as ours, as SQLite's header has room for
+PAGE = 16_384  # bytes: several turns, whose log-probabilities take most of it
+CACHE_KB = 65_536
 BUSY_S = 60.0  # that a process waits for another's transaction
 TABLES = """
 CREATE TABLE policies (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
 CREATE TABLE turns (
     key BLOB PRIMARY KEY, policy INTEGER NOT NULL, text TEXT NOT NULL, truncated INTEGER NOT NULL,
-    ids BLOB, logprobs BLOB, usage TEXT, seconds REAL NOT NULL, crc INTEGER NOT NULL
+    ids BLOB, logprobs BLOB, usage BLOB, seconds REAL NOT NULL, crc INTEGER NOT NULL
 );
 CREATE TABLE failures (
     key BLOB PRIMARY KEY, policy INTEGER NOT NULL, problem TEXT NOT NULL, sample INTEGER NOT NULL,
@@ -124,7 +126,7 @@ class Kept:
         try:
             found = self._base.execute(FIND, (key,)).fetchall()
             return _said(key, found[0]) if found else None
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, ValueError, TypeError, struct.error) as error:
             raise _wrong(self.path, error) from None
 
     def failure(self, key: bytes) -> str | None:
@@ -232,6 +234,8 @@ def _opened(path: Path) -> sqlite3.Connection:
                 f"{path} has schema version {schema}, this code reads {SCHEMA}: {LOST}, or use the "
                 "code that wrote it"
             )
+        base.execute(f"PRAGMA cache_size = {-CACHE_KB}")
+        base.execute(f"PRAGMA page_size = {PAGE}")  # of a file that is made now
         # A commit is in the log, and so outlives the process; the disk is waited for at checkpoints.
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
@@ -246,7 +250,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _row(key: bytes, policy: int, said: Said) -> tuple[Any, ...]:
-    usage = None if said.usage is None else json.dumps(asdict(said.usage))
+    usage = None if said.usage is None else _packed("q", astuple(said.usage))
     ids, logprobs = _packed("i", said.ids), _packed("d", said.logprobs)
     held = (said.text, int(said.truncated), ids, logprobs, usage, said.seconds)
     return (key, policy, *held, _crc(key, held))
@@ -262,28 +266,27 @@ def _said(key: bytes, row: Sequence[Any]) -> Said:
     if crc != _crc(key, held):
         raise ValueError("a turn is not as it was written")
     text, truncated, ids, logprobs, usage, seconds = held
-    used = None if usage is None else Usage(**json.loads(usage))
+    used = None if usage is None else Usage(*_unpacked("q", usage))
     unpacked = _unpacked("i", ids), _unpacked("d", logprobs)
     return Said(text, bool(truncated), *unpacked, used, seconds)
 
 
-def _crc(key: bytes, held: Iterable[Any]) -> int:
-    crc = zlib.crc32(key)
-    for value in held:
-        crc = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode(), crc)
-    return crc
+def _crc(key: bytes, held: Sequence[Any]) -> int:
+    text, truncated, ids, logprobs, usage, seconds = held
+    lengths = [None if blob is None else len(blob) for blob in (ids, logprobs, usage)]
+    told = f"{truncated}/{seconds!r}/{lengths}/{text}".encode()
+    return zlib.crc32(b"".join((key, told, ids or b"", logprobs or b"", usage or b"")))
 
 
 def _packed(kind: str, numbers: Sequence[float] | None) -> bytes | None:
-    return None if numbers is None else array(kind, numbers).tobytes()
+    """Numbers as bytes: i and q are whole, of 4 and 8 bytes, d as Python has them."""
+    return None if numbers is None else struct.pack(f"<{len(numbers)}{kind}", *numbers)
 
 
 def _unpacked(kind: str, packed: bytes | None) -> Any:
     if packed is None:
         return None
-    numbers = array(kind)
-    numbers.frombytes(packed)
-    return tuple(numbers)
+    return struct.unpack(f"<{len(packed) // struct.calcsize(kind)}{kind}", packed)
 
 
 # Errors ------------------------------------------------------------------------------------------
@@ -294,7 +297,7 @@ def _telling(path: Path) -> Iterator[None]:
     """Turns what SQLite and the file system say into what a user can do."""
     try:
         yield
-    except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+    except (sqlite3.Error, OSError, ValueError, TypeError, struct.error) as error:
         raise _wrong(path, error) from None
 
 

@@ -13,17 +13,17 @@ import hashlib
 import json
 import time
 from array import array
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from typing import Any
 
 from pipeline import canvas
 from pipeline.canvas import RENDERER
 from pipeline.kept import Kept, Said
-from pipeline.protocol import PROTOCOL, Family, Picture, clean, render
+from pipeline.protocol import PROTOCOL, Family, Picture, clean, opening, replies
 from pipeline.rollout import Limits, read_turn
 from pipeline.spending import Spending
-from pipeline.types import Fault, Policy, PolicyError, State, Stop, Turn
+from pipeline.types import Fault, Policy, PolicyError, Problem, State, Stop, Turn
 
 KEY = 1  # raise it when a key is made of other things
 
@@ -53,6 +53,8 @@ class Replayed:
         facts = {**versions, "unit": family.unit, "coordinates": family.coordinates}
         told = json.dumps([facts, dict(identity)], sort_keys=True)
         self._start = hashlib.sha256(told.encode())
+        self._opened: tuple[Problem | None, hashlib._Hash] = (None, self._start)
+        self._last: tuple[State | None, hashlib._Hash] = (None, self._start)
 
     async def act(self, state: State) -> Turn:
         """The next turn, asked for only if it is not kept.
@@ -75,7 +77,7 @@ class Replayed:
             ids=said.ids,
             logprobs=said.logprobs,
         )
-        return turn if said.usage is None else replace(turn, usage=said.usage)
+        return Turn(turn.text, turn.parsed, turn.ids, turn.logprobs, said.usage)
 
     async def _asked(self, state: State, key: bytes) -> Said:
         room = hashlib.sha256(key + str(self.limits.max_context).encode()).digest()[:16]
@@ -100,17 +102,66 @@ class Replayed:
         return self._kept.turn(self.key(state))
 
     def key(self, state: State) -> bytes:
-        """16 bytes that name all that decides the turn after a state."""
-        digest, problem = self._start.copy(), state.problem
-        facts: list[Any] = [problem.id, state.sample, len(state.turns)]
-        for message in render(state, self.family, self.limits.turns(problem)):
-            facts.append(message.role)
-            for part in message.parts:
-                if isinstance(part, Picture):
-                    facts.append([canvas.identity(problem, state.views[part.k - 1])])
-                else:
-                    facts.append(part)
-        digest.update(json.dumps(facts).encode())
-        for turn in state.turns:  # prompts are made of them where they are known
-            digest.update(b"-" if turn.ids is None else array("q", (len(turn.ids), *turn.ids)))
-        return digest.digest()[:16]
+        """16 bytes that name all that decides the turn after a state.
+
+        Each turn adds to what named the state before it; the last two of those are at hand, for a
+        trajectory that is replayed is so at one go, and its problem's other samples after it.
+        """
+        before, chain = self._last
+        known = len(before.turns) if before is not None and _leads_to(before, state) else 0
+        chain = chain.copy() if known else self._opening(state)
+        told = islice(zip_longest(state.turns, self._replies(state)), known, None)
+        for number, (turn, reply) in enumerate(told, start=known):
+            _add(chain, turn.text)
+            ids = () if turn.ids is None else (1, *turn.ids)  # prompts are made of them, if known
+            chain.update(array("q", (len(ids), *ids)).tobytes())
+            if reply is not None:
+                self._show(chain, state, reply)
+            chain.update(number.to_bytes(4))
+        self._last = state, chain
+        return chain.digest()[:16]
+
+    def _opening(self, state: State) -> "hashlib._Hash":
+        """What names a state before its first turn."""
+        problem = state.problem
+        asked, digest = self._opened
+        if asked is not problem:
+            digest = self._start.copy()
+            _add(digest, problem.id)
+            sizes = tuple(image.size for image in problem.images)
+            for message in opening(problem.question, problem.options, sizes, self.family):
+                _add(digest, message.role)
+                self._show(digest, state, message.parts)
+            self._opened = problem, digest
+        chain = digest.copy()
+        chain.update(state.sample.to_bytes(8))
+        return chain
+
+    def _replies(self, state: State) -> Iterator[tuple[str | Picture, ...]]:
+        return replies(state, self.limits.turns(state.problem))
+
+    def _show(self, chain: "hashlib._Hash", state: State, parts: Sequence[str | Picture]) -> None:
+        """Adds a message to the model: its texts, and the identities of its pictures."""
+        chain.update(len(parts).to_bytes(4))
+        for part in parts:
+            if isinstance(part, Picture):
+                _add(chain, canvas.identity(state.problem, state.views[part.k - 1]))
+            else:
+                _add(chain, part)
+
+
+def _leads_to(before: State, state: State) -> bool:
+    """Whether a state is another one, gone on with."""
+    return (
+        before.problem is state.problem
+        and before.sample == state.sample
+        and len(before.turns) > 0
+        and before.turns == state.turns[: len(before.turns)]
+    )
+
+
+def _add(chain: "hashlib._Hash", text: str) -> None:
+    """A text with its length: none can be taken for two others."""
+    written = text.encode("utf-8", "surrogatepass")
+    chain.update(len(written).to_bytes(8))
+    chain.update(written)

@@ -109,7 +109,7 @@ def test_a_policy_is_forgotten_with_all_that_it_said(path: Path) -> None:
         assert file.holdings() == [first]
     assert get(path, b"a") == SAID
     assert get(path, b"b") is None
-    assert kept.size(path) < before / 10
+    assert kept.size(path) < before / 5
 
 
 def test_a_file_that_is_not_ours_is_refused(path: Path) -> None:
@@ -136,7 +136,14 @@ def test_a_file_of_another_schema_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["text = 'other'", "ids = x'00'", "truncated = 0", "usage = '{}'", "text = x'ff'", "crc = 'a'"],
+    [
+        "text = 'other'",
+        "ids = x'00'",
+        "truncated = 0",
+        "usage = x'00'",
+        "text = x'ff'",
+        "crc = 'a'",
+    ],
 )
 def test_a_turn_that_is_not_as_it_was_written_is_not_replayed(path: Path, change: str) -> None:
     put(path, KEY, SAID)

@@ -157,8 +157,26 @@ def test_another_renderer_names_other_pictures(kept: Kept, monkeypatch: pytest.M
     policy = around(Teacher(), kept)
     opening, before = policy.key(canvas.opened(plain_problem())), policy.key(state)
     monkeypatch.setattr(canvas, "RENDERER", "new")
-    assert policy.key(state) != before
-    assert policy.key(canvas.opened(plain_problem())) == opening, "where nothing is drawn yet"
+    anew = around(Teacher(), kept)
+    assert anew.key(state) != before
+    assert anew.key(canvas.opened(plain_problem())) == opening, "where nothing is drawn yet"
+
+
+def test_a_key_is_the_same_whatever_was_asked_before(kept: Kept) -> None:
+    problem, states = plain_problem(), list[State]()
+    for sample in (0, 1):
+        now: State | Trajectory = canvas.opened(problem, sample)
+        for text in (LOOK, MOVE):
+            assert isinstance(now, State)
+            states.append(now)
+            now = advance(now, read_turn(now, text, PIXELS, ids=(7, sample)), Limits())
+        assert isinstance(now, State)
+        states.append(now)
+    alone = [around(Teacher(), kept).key(state) for state in states]
+    assert len(set(alone)) == 6
+    for order in (range(6), reversed(range(6)), (0, 3, 1, 4, 2, 5), (2, 0, 1, 1, 5, 2)):
+        policy = around(Teacher(), kept)
+        assert all(policy.key(states[n]) == alone[n] for n in order)
 
 
 def test_a_change_of_what_decides_nothing_asks_nothing(kept: Kept) -> None:
