@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test test-slow fuzz kill lint ui base ladder bench tasks pictures lock clean
+.PHONY: demo test test-slow fuzz kill lint ui base ladder bench interop tasks pictures lock clean
 
 demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	$(BIN)/drawloop build mini
@@ -44,6 +44,9 @@ bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, ou
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/near.py
 	$(BIN)/python benchmarks/beside_trl.py
+
+interop: $(VENV)/.ready  ## exports, loaded by the frameworks they are for: an environment each, 1.5 GB
+	$(BIN)/python -m interop
 
 tasks: $(VENV)/.ready  ## the page of the tasks: their pictures, and how hard they are
 	$(BIN)/python benchmarks/difficulty.py

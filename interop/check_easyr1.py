@@ -8,10 +8,9 @@ from found import Finding, arguments, matches, same, tell, truth
 exports, model = arguments()
 sys.path.insert(0, os.environ["EASYR1"])
 
-from datasets import load_dataset  # noqa: E402
-from verl.utils.dataset import RLHFDataset, collate_fn, process_image  # noqa: E402
-
-from pipeline.models import load_processor  # noqa: E402
+from datasets import load_dataset
+from pipeline.models import load_processor
+from verl.utils.dataset import RLHFDataset, collate_fn, process_image
 
 processor = load_processor(model)
 

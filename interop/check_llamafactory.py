@@ -1,11 +1,20 @@
 """LLaMA-Factory: its own data pipeline, from dataset_info.json to a collated batch."""
 
 import io
+import sys
 import tempfile
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from found import Finding, arguments, matches, same, tell, truth
+
+sys.modules["torchaudio"] = ModuleType(
+    "torchaudio"
+)  # no wheel fits this torch, and nothing here sounds
+sys.modules["torchaudio"].__spec__ = ModuleSpec("torchaudio", None)
+
 from llamafactory.data import (
     SFTDataCollatorWith4DAttentionMask,
     get_dataset,

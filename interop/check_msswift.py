@@ -12,7 +12,11 @@ exports, model = arguments()
 
 def check(name: str, set_: str, mode: str) -> None:
     processor = get_processor(model, model_type="qwen2_5_vl")
-    template = get_template(processor, max_length=8192, truncation_strategy="raise")
+    template = get_template(
+        processor, template_type="qwen2_5_vl", max_length=8192, truncation_strategy="raise"
+    )
+    pad = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    template.image_token_id = pad  # it holds Qwen's own id, and the tiny model has another
     template.set_mode(mode)
     path = str(exports / name / "data" / "train-00000.parquet")
     rows, _ = load_dataset(

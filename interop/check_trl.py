@@ -1,16 +1,21 @@
 """TRL: its dataset handling and collator, one real step of SFTTrainer, one real step of GRPOTrainer."""
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
 from found import Finding, arguments, matches, same, tell, truth
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+import trl
+from datasets import load_dataset
 from pipeline.models import load_model, load_processor
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 exports, model = arguments()
 processor = load_processor(model)
+templates = Path(trl.__file__).parent / "chat_templates"
+processor.chat_template = (templates / "qwen2_5_vl.jinja").read_text()  # as the real model has it
+processor.tokenizer.chat_template = processor.chat_template
 
 
 def places(rows: Any, column: str) -> int:

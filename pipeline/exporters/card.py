@@ -86,10 +86,7 @@ def _front(
                 "data_files": [{"split": "train", "path": data_files}],
             }
         ],
-        "dataset_info": {
-            "features": features(schema),
-            "splits": [{"name": "train", "num_examples": rows}],
-        },
+        "dataset_info": {"features": features(schema)},
     }
 
 
