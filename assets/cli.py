@@ -1,79 +1,61 @@
 """``drawloop``: thin doors to what Dagster and the pipeline do."""
 
-import fcntl
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 
+from assets.instance import instance
+from assets.looking import differ, gallery, look, results, status
+from assets.terminal import as_json, plain_errors, size, table
+from assets.upkeep import prune
 from pipeline.policies import MODELS
-from pipeline.store import Store, StoreError
-from pipeline.teachers import NoBackend
+from pipeline.store import Store
 from pipeline.versions import VersionError, load, names
-
-HOME = Path(__file__).parent.parent
-
-
-def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """What a user can mend is one line and exit code 2; our own faults keep their traceback."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        from pipeline.external import ExternalError
-        from pipeline.problems import NotEnough
-        from pipeline.skills import GoldError
-
-        refused = (
-            VersionError,
-            StoreError,
-            NoBackend,
-            NotEnough,
-            GoldError,
-            ExternalError,
-            OSError,
-        )
-        try:
-            command(*args, **kwargs)
-        except refused as error:
-            click.echo(f"drawloop: {error}", err=True)
-            sys.exit(2)
-
-    return wrapped
 
 
 @click.group()
 def main() -> None:
-    """Data for models that think by drawing: list, plan, try, build, look, results, status, diff,
-    prune."""
+    """Data for models that think by drawing: list, plan, try, build, backfill, look, gallery, results,
+    status, diff, doctor, prune."""
+
+
+for command in (look, gallery, results, status, differ, prune):
+    main.add_command(command)
 
 
 @main.command("list")
+@as_json
 @plain_errors
-def list_versions() -> None:
+def list_versions(as_json: bool) -> None:
     """The dataset versions, and what each is made of."""
-    refused = []
+    told, refused = [], []
     for name in names():
         try:
             version = load(name)
         except VersionError as error:
             refused.append(str(error))
             continue
-        mix = ", ".join([*version.problems.tasks, *version.problems.sources])
-        click.echo(f"{name}: {sum(version.problems.splits.values()):,} problems ({mix})")
-        click.echo(f"    {version.description}")
+        mix = [*version.problems.tasks, *version.problems.sources]
+        count = sum(version.problems.splits.values())
+        told.append(
+            {"name": name, "description": version.description, "problems": count, "mix": mix}
+        )
+        if not as_json:
+            click.echo(f"{name}: {count:,} problems ({', '.join(mix)})")
+            click.echo(f"    {version.description}")
+    if as_json:
+        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
     if refused:
         raise VersionError("\n".join(refused))
 
 
 @main.command()
 @click.argument("version")
-@click.option("--json", "as_json", is_flag=True, help="For a script.")
+@as_json
 @plain_errors
 def plan(version: str, as_json: bool) -> None:
     """What VERSION will take: problems, trajectories, tokens, pictures, storage. Runs nothing big."""
@@ -98,14 +80,14 @@ def plan(version: str, as_json: bool) -> None:
         (
             line.stage, line.policy, f"{line.problems:,}", f"{line.trajectories:,}",
             f"{line.model_tokens:,}", f"{line.context_tokens:,}", f"{line.pictures:,}",
-            _size(line.bytes),
+            size(line.bytes),
         )
         for line in lines
     ]  # fmt: skip
     click.echo(f"{chosen.name}: {chosen.description}\n")
-    _table(head, body)
+    table(head, body)
     total = sum(line.bytes for line in lines)
-    click.echo(f"\nExports embed the pictures again: at most another {_size(total)}.")
+    click.echo(f"\nExports embed the pictures again: at most another {size(total)}.")
     click.echo("Tokens and sizes are estimates from a few measured samples of each stage.")
     if chosen.trains:
         trained = ", ".join(model for model in MODELS if chosen.is_trained(model))
@@ -128,25 +110,6 @@ def try_version(version: str, count: int) -> None:
 
 
 @main.command()
-@click.argument("version")
-@click.argument("asset", type=click.Choice(["cold_set", "reflective_set"]))
-@click.option("--reason", default="", help="A reason of drops, as `drawloop status` counts them.")
-@click.option("-n", "count", default=5, show_default=True, help="Trajectories.")
-@plain_errors
-def look(version: str, asset: str, reason: str, count: int) -> None:
-    """Some trajectories of a set of VERSION, with pictures: those kept, or dropped for a reason."""
-    from assets.build import find
-    from assets.look import look as looked_at
-
-    chosen, store = load(version), Store.at()
-    built = find(asset, chosen, store)
-    if built is None:
-        raise StoreError(f"{version} has no {asset} yet: drawloop build {version} --sets")
-    for line in looked_at(built, reason, count, store.desk / "look" / version / (reason or "kept")):
-        click.echo(line)
-
-
-@main.command()
 @click.argument("versions", nargs=-1, required=True)
 @click.option("--sets", "only_sets", is_flag=True, help="Only the exports, and what they need.")
 @plain_errors
@@ -159,12 +122,12 @@ def build(versions: tuple[str, ...], only_sets: bool) -> None:
 
     job = defs.resolve_job_def("all")
     quiet = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
-    with _instance() as instance:
+    with instance() as opened:
         for version in chosen:
             result = job.execute_in_process(
                 partition_key=version.name,
                 asset_selection=_keys(needed(sets(), version) if only_sets else NODES),
-                instance=instance,
+                instance=opened,
                 run_config=quiet,
                 raise_on_error=False,
             )
@@ -196,156 +159,3 @@ def _failures(result: Any) -> str:
         if not e.passed
     ]
     return "; ".join([*causes, *blocked])
-
-
-def _instance() -> Any:
-    """Dagster's instance in DAGSTER_HOME, or else in this project's folder, so that the UI shows runs.
-
-    Opened by one process at a time: two that make its tables at once fail on each other's.
-    """
-    import dagster as dg
-
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
-    with (home / ".drawloop.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.get()
-        instance.get_asset_keys()  # makes the tables of the event log, too
-    return instance
-
-
-@main.command()
-@click.argument("version")
-@click.option("--json", "as_json", is_flag=True, help="For a script: every row of the summary.")
-@plain_errors
-def results(version: str, as_json: bool) -> None:
-    """How the models of VERSION do, where its evaluation is built: tables, and a plot."""
-    from assets.build import find
-    from assets.report import accuracies, by_part
-    from assets.report import results as every_model
-    from pipeline.images import png
-
-    chosen, store = load(version), Store.at()
-    built = find("evaluation", chosen, store)
-    if built is None:
-        raise StoreError(f"{version} has no evaluation yet: drawloop build {version}")
-    summary = list(built.rows("summary"))
-    if as_json:
-        click.echo(json.dumps(summary, indent=1))
-        return
-    asked = chosen.evaluation.samples
-    click.echo(f"{version}: {asked} samples at temperature {chosen.evaluation.temperature:g}\n")
-    for head, lines in (every_model(summary), by_part(summary)):
-        if lines:
-            _table(head, lines)
-            click.echo("")
-    if every_model(summary)[1]:
-        plot = store.desk / "results" / f"{version}.png"
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        plot.write_bytes(png(accuracies(summary)))
-        click.echo(f"Accuracy with 95 % intervals: {plot}")
-
-
-@main.command()
-@click.argument("versions", nargs=-1)
-@click.option("--verify", is_flag=True, help="Compare the hash of every part, not only its size.")
-@click.option("--json", "as_json", is_flag=True, help="For a script.")
-@plain_errors
-def status(versions: tuple[str, ...], verify: bool, as_json: bool) -> None:
-    """What is in the store of the given VERSIONS (all, if none is given), and where."""
-    from assets.status import state
-
-    store, refused = Store.at(), []
-    told: dict[str, list[dict[str, Any]]] = {}
-    for name in versions or names():
-        try:
-            told[name] = list(state(load(name), store, verify))
-        except VersionError as error:
-            refused.append(str(error))
-    if as_json:
-        click.echo(json.dumps([line for lines in told.values() for line in lines], indent=1))
-    else:
-        for name, lines in told.items():
-            click.echo(f"{name}, in {store.root}:\n")
-            head = ("asset", "rows in", "kept", "bytes", "where", "dropped by reason")
-            _table(head, [_status_row(line, store.root) for line in lines])
-            click.echo("")
-    if refused:
-        raise VersionError("\n".join(refused))
-
-
-def _status_row(facts: dict[str, Any], root: str) -> tuple[str, ...]:
-    if facts["state"] != "complete":
-        return (facts["asset"], "–", "–", "–", facts["state"], "")
-    dropped = ", ".join(f"{reason} {count}" for reason, count in facts["dropped"].items())
-    came_in = facts["kept"] + sum(facts["dropped"].values())
-    where, size = facts["path"].removeprefix(root + "/"), _size(facts["bytes"])
-    return (facts["asset"], str(came_in), str(facts["kept"]), size, where, dropped)
-
-
-@main.command("diff")
-@click.argument("a")
-@click.argument("b")
-@click.option("--json", "as_json", is_flag=True, help="For a script: all of it.")
-@plain_errors
-def differ(a: str, b: str, as_json: bool) -> None:
-    """What A and B differ in: settings, problems, kept and dropped by reason, distributions.
-
-    Each is a version, a path to a version file, or a build: an asset's address, or how it starts, as
-    `drawloop status` prints it.
-    """
-    from assets.diff import diff, side
-    from assets.sections import sections
-
-    store = Store.at()
-    found = diff(side(a, store), side(b, store), store)
-    if as_json:
-        click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
-        return
-    for section in sections(found):
-        click.echo(section.title)
-        if section.lines:
-            click.echo("")
-            _table(section.head, section.lines)
-        for note in section.notes:
-            click.echo(note)
-        click.echo("")
-
-
-@main.command()
-@click.option("--yes", is_flag=True, help="Delete without asking.")
-@plain_errors
-def prune(yes: bool) -> None:
-    """Deletes what no version file leads to any more, and what killed runs left behind."""
-    from assets.prune import stale
-
-    store = Store.at()
-    found = list(stale(store))
-    if not found:
-        click.echo("Nothing to prune.")
-        return
-    for path, size in found:
-        click.echo(f"{_size(size):>10}  {path}")
-    total = _size(sum(size for _, size in found))
-    if yes or click.confirm(f"Delete these {len(found)} folders ({total})?"):
-        for path, _ in found:
-            store.files.delete_dir(path)
-        click.echo(f"Deleted {len(found)} folders, {total}.")
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell; numbers to the right."""
-    widths = [max(len(row[n]) for row in (head, *body)) for n in range(len(head))]
-    for row in (head, tuple("-" * width for width in widths), *body):
-        cells = [
-            cell.rjust(width) if cell.lstrip("+−")[:1].isdigit() else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
