@@ -11,7 +11,7 @@ import click
 from assets.instance import instance
 from assets.looking import differ, gallery, look, results, status
 from assets.terminal import as_json, plain_errors, size, table
-from assets.upkeep import prune
+from assets.upkeep import doctor, prune
 from pipeline.policies import MODELS
 from pipeline.store import Store
 from pipeline.versions import VersionError, load, names
@@ -23,7 +23,7 @@ def main() -> None:
     status, diff, doctor, prune."""
 
 
-for command in (look, gallery, results, status, differ, prune):
+for command in (look, gallery, results, status, differ, doctor, prune):
     main.add_command(command)
 
 
@@ -136,6 +136,32 @@ def build(versions: tuple[str, ...], only_sets: bool) -> None:
                     f"drawloop: building {version.name} failed: {_failures(result)}", err=True
                 )
                 sys.exit(1)
+
+
+@main.command()
+@click.argument("versions", nargs=-1, required=True)
+@click.option("--job", default="sets", show_default=True, type=click.Choice(["sets", "all"]))
+@as_json
+@plain_errors
+def backfill(versions: tuple[str, ...], job: str, as_json: bool) -> None:
+    """One run a VERSION, side by side, by Dagster's own backfill, and waits for all of them.
+
+    Exit code 1 if a run did not end well. Runs go on if this command is interrupted.
+    """
+    chosen = dict.fromkeys(load(name).name for name in versions)
+    from assets.backfill import Outcome
+    from assets.backfill import backfill as filled
+
+    def told(outcome: Outcome) -> None:
+        if not as_json:
+            cause = f": {outcome.cause}" if outcome.cause else ""
+            click.echo(f"{outcome.version}: {outcome.state} (run {outcome.run[:8]}){cause}")
+
+    ended = filled([*chosen], job, told)
+    if as_json:
+        click.echo(json.dumps([asdict(outcome) for outcome in ended], indent=1))
+    if not all(outcome.good for outcome in ended):
+        sys.exit(1)
 
 
 def _keys(assets: Iterable[str]) -> list[Any]:

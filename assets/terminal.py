@@ -20,6 +20,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        from assets.backfill import BackfillError
         from pipeline.external import ExternalError
         from pipeline.problems import NotEnough
         from pipeline.skills import GoldError
@@ -32,6 +33,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
             GoldError,
             ExternalError,
             GalleryError,
+            BackfillError,
             OSError,
         )
         try:

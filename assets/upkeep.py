@@ -1,11 +1,32 @@
 """The commands that keep a place in order: doctor, prune."""
 
 import json
+import sys
+from dataclasses import asdict
 
 import click
 
 from assets.terminal import as_json, plain_errors, size
 from pipeline.store import Store
+
+
+@click.command()
+@as_json
+@plain_errors
+def doctor(as_json: bool) -> None:
+    """Whether this machine is ready, and what to do where it is not. Exit code 1 if it is not."""
+    from assets.doctor import OK, PROBLEM, examine
+
+    found = list(examine())
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    else:
+        for finding in found:
+            click.echo(f"{finding.state:<8} {finding.what}: {finding.seen}")
+            if finding.state != OK and finding.remedy:
+                click.echo(f"         → {finding.remedy}")
+    if any(finding.state == PROBLEM for finding in found):
+        sys.exit(1)
 
 
 @click.command()
