@@ -86,8 +86,7 @@ def _came_in(built: Built) -> int:
         asked = sum(min(count, few or count) for count in counts)
         return asked * sum(map(built.version.evaluations, MODELS))
     if asset == "gallery":
-        there = (gallery.count(built.version, inputs, stage) for stage in gallery.STAGES)
-        return sum(min(gallery.MOST, count) for count in there)
+        return gallery.due(built.version, inputs, gallery.STAGES, gallery.MOST)
     if node.tables == "trajectories":
         stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[
             node.split

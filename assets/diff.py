@@ -185,7 +185,8 @@ def diff(a: Side, b: Side, store: Store) -> Diff:
     Raises:
         StoreError: if they have no asset in common, or a part of one is damaged.
     """
-    common = [asset for asset in NODES if asset in a.addresses and asset in b.addresses]
+    compared = [asset for asset in NODES if asset != "gallery"]  # a page of all the others
+    common = [asset for asset in compared if asset in a.addresses and asset in b.addresses]
     if not common:
         raise StoreError(f"{a.name} and {b.name} have no asset in common to compare")
     before, after = _configurations(a, b, common)

@@ -33,6 +33,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 READ = tuple(asset for assets in STAGES.values() for asset in assets)
 MOST = 2_000  # trajectories of a stage that the asset shows; the command shows as many as asked for
+ALONE = 500  # trajectories up to which starting workers costs more than it saves
 SHOWN = pa.schema([(name, pa.string()) for name in ("stage", "writer", "id", "problem_id")])
 
 UNREAD = {"ids", "logprobs"}  # of a turn: nobody looks at them
@@ -56,7 +57,6 @@ def decided_by(version: Version) -> dict[str, Any]:
 
 def hang(version: Version, inputs: Inputs, writer: Writer) -> None:
     """The body of the asset: the page's files, and a row for each trajectory that is on it."""
-    from assets.bodies import workers
 
     def noted(groups: Iterable[Group]) -> Iterator[Group]:
         for problem, exhibits in groups:
@@ -66,11 +66,12 @@ def hang(version: Version, inputs: Inputs, writer: Writer) -> None:
             yield problem, exhibits
 
     left_out = notes(version, inputs, [*STAGES], MOST)
+    hands = workers(due(version, inputs, STAGES, MOST))
     heading = gallery.Heading(version.name, left_out)
     with tempfile.TemporaryDirectory(prefix="drawloop-gallery-") as desk:
         folder = Path(desk) / "gallery"
         groups = noted(exhibits(version, inputs, [*STAGES], MOST))
-        gallery.write(folder, heading, groups, {version.name: version.decisions}, workers())
+        gallery.write(folder, heading, groups, {version.name: version.decisions}, hands)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             writer.add(file.relative_to(folder).as_posix(), file)
     writer.facts["left_out"] = left_out
@@ -88,6 +89,19 @@ def count(version: Version, inputs: Inputs, stage: str) -> int:
         "skills": ["skills"], "rl": ["trajectories"], "evaluation": ["trajectories"],
     }.get(stage, [stage, REJECTS])  # fmt: skip
     return sum(inputs.count(asset, table) for table in tables)
+
+
+def due(version: Version, inputs: Inputs, stages: Iterable[str], most: int) -> int:
+    """Trajectories that a page shows."""
+    counts = (count(version, inputs, stage) for stage in stages)
+    return sum(min(most or there, there) for there in counts)
+
+
+def workers(trajectories: int) -> int:
+    """Processes that draw a page of so many."""
+    from assets.bodies import workers as allowed  # which names the body above, too
+
+    return allowed() if trajectories > ALONE else 1
 
 
 def notes(version: Version, inputs: Inputs, stages: Iterable[str], most: int) -> list[str]:

@@ -1,17 +1,60 @@
-"""Tables and numbers as the command line prints them."""
+"""What every command does with a terminal: errors in one line, tables, sizes."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import click
 
-from pipeline.measuring import Estimate, Measured
-from pipeline.plan import StagePlan
-from pipeline.progress import duration
+from pipeline.gallery import GalleryError
+from pipeline.store import StoreError
+from pipeline.teachers import NoBackend
+from pipeline.versions import VersionError
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For a script.")
+
+
+def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """What a user can mend is one line and exit code 2; our own faults keep their traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from assets.backfill import BackfillError
+        from pipeline.exporters.files import ExportError
+        from pipeline.exporters.told import FamilyMismatch
+        from pipeline.external import ExternalError
+        from pipeline.failing import TooManyFailures
+        from pipeline.models import GridMismatch
+        from pipeline.problems import NotEnough
+        from pipeline.skills import GoldError
+
+        refused = (
+            VersionError,
+            StoreError,
+            NoBackend,
+            NotEnough,
+            GoldError,
+            ExternalError,
+            ExportError,
+            FamilyMismatch,
+            GridMismatch,
+            TooManyFailures,
+            GalleryError,
+            BackfillError,
+            OSError,
+        )
+        try:
+            command(*args, **kwargs)
+        except refused as error:
+            click.echo(f"drawloop: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that a person would say them in."""
+    """Bytes as people read them."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -28,56 +71,3 @@ def table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> None:
             for cell, width in zip(row, widths, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
-
-
-def planned_table(lines: Sequence[StagePlan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and lines of what a version will take, as it is reckoned."""
-    head = (
-        "stage", "policy", "problems", "trajectories", "model tokens", "context tokens", "pictures",
-        "storage",
-    )  # fmt: skip
-    return head, [
-        (
-            line.stage, line.policy, f"{line.problems:,}", f"{line.trajectories:,}",
-            f"{line.model_tokens:,}", f"{line.context_tokens:,}", f"{line.pictures:,}",
-            size(line.bytes),
-        )
-        for line in lines
-    ]  # fmt: skip
-
-
-def spent(line: dict[str, Any]) -> str:
-    """What an asset of trajectories was sampled with."""
-    took = line["spent"]
-    paid, replayed, vain = (took[side] for side in ("paid", "replayed", "in_vain"))
-    told = (
-        f"{line['asset']}: {paid['turns']:,} turns asked, {replayed['turns']:,} replayed, "
-        f"{vain['turns']:,} in vain; {paid['prompt_tokens']:,} prompt tokens "
-        f"({paid['cached_tokens']:,} cached), {paid['completion_tokens']:,} written, "
-        f"{took['tokens_per_second']:,.0f}/s; {paid['requests']:,} requests, "
-        f"{paid['retries']:,} retries"
-    )
-    if "cost" in took:
-        told += f"; cost {took['cost']:,.4f}, of {took['cost'] + took['cost_replayed']:,.4f} in all"
-    return told
-
-
-def measured_table(lines: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and lines of what a few problems took, for all of each stage, give or take."""
-    head = (
-        "measured", "policy", "trajectories", "of", "failed", "prompt tokens", "written tokens",
-        "time", "cost",
-    )  # fmt: skip
-    return head, [
-        (
-            line.seat, line.policy, f"{line.trajectories:,}", f"{line.measured}", f"{line.failed}",
-            _give_or_take(line.prompt_tokens), _give_or_take(line.completion_tokens),
-            f"{duration(line.seconds.total)} ± {duration(line.seconds.spread)}",
-            "–" if line.cost is None else f"{line.cost.total:,.2f} ± {line.cost.spread:,.2f}",
-        )
-        for line in lines
-    ]  # fmt: skip
-
-
-def _give_or_take(estimate: Estimate) -> str:
-    return f"{estimate.total:,.0f} ± {estimate.spread:,.0f}"

@@ -124,9 +124,9 @@ def write(
 
 def replaceable(folder: Path) -> None:
     """Raises a GalleryError unless a gallery may take this place."""
-    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
-        if not (folder / INDEX).is_file():
-            raise GalleryError(f"{folder} is there and is no gallery: name another place with --to")
+    taken = folder.is_file() or (folder.exists() and any(folder.iterdir()))
+    if taken and not (folder / INDEX).is_file():
+        raise GalleryError(f"{folder} is there and is no gallery: name another place with --to")
 
 
 def _pieces(groups: Iterable[Group]) -> Iterator[list[Group]]:

@@ -72,7 +72,7 @@ def test_a_version_is_listed_planned_built_and_its_state_told(place: dict[str, s
     assert done.returncode == 0, done.stderr
     told = json.loads(drawloop(place, "status", "tiny", "--json").stdout)
     missing = {row["asset"] for row in told if row["path"] is None}
-    assert missing == {"base_model", "grpo_model", "evaluation"}
+    assert missing == {"base_model", "grpo_model", "evaluation", "gallery"}
     early = drawloop(place, "results", "tiny")
     assert (early.returncode, early.stdout) == (2, "")
     assert "tiny has no evaluation yet: drawloop build tiny" in early.stderr

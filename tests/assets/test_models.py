@@ -114,7 +114,7 @@ def test_training_otherwise_moves_the_model_and_all_that_is_made_with_it() -> No
     after_cold = {
         "cold_model", "reflective_trajectories", "reflective_set", "reflective_export",
         "reflective_model", "rl_trajectories", "rl_problems", "rl_export", "grpo_model",
-        "evaluation",
+        "evaluation", "gallery",
     }  # fmt: skip
     assert moved(lambda text: text.replace("lr: 1e-3", "lr: 2e-3")) == after_cold
     cold_data = {"cold_set", "cold_export"}
@@ -122,7 +122,7 @@ def test_training_otherwise_moves_the_model_and_all_that_is_made_with_it() -> No
         *after_cold, *cold_data,
     }  # fmt: skip
     assert moved(lambda text: text.replace("w_draw: 0.5", "w_draw: 0.6")) == {
-        "grpo_model", "evaluation",
+        "grpo_model", "evaluation", "gallery",
     }  # fmt: skip
     reflective = moved(lambda text: text.replace("lr: 2e-4", "lr: 3e-4"))
     assert "cold_model" not in reflective
@@ -143,7 +143,7 @@ def test_other_code_that_trains_moves_what_it_makes(
     before = {asset: address(asset, training) for asset in NODES}
     monkeypatch.setitem(models.CODE, "grpo", "2")
     changed = {asset for asset in NODES if address(asset, training) != before[asset]}
-    assert changed == {"grpo_model", "evaluation"}
+    assert changed == {"grpo_model", "evaluation", "gallery"}
 
 
 def test_a_base_that_is_not_there_is_said_and_nothing_is_taken_for_stale(

@@ -1,0 +1,138 @@
+"""A backfill of dataset versions by Dagster's own command, followed to the end of its runs.
+
+`dagster job backfill` starts one run a version and returns; the runs go on side by side. What is added
+here: that they are waited for, what became of each, and that one whose process died is told so.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assets.instance import home, instance
+
+TAG = "drawloop/backfill"
+LOOK_S = 1.0  # between two looks at the runs
+DAEMONLESS = "SyncInMemoryRunCoordinator", "DefaultRunCoordinator"
+PID = re.compile(r"\(pid: (\d+)\)")
+
+
+class BackfillError(Exception):
+    """A backfill that could not be started; the message names the cause and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the run of a version ended: success, failure, canceled, or lost (its process is gone)."""
+
+    version: str
+    run: str
+    state: str
+    cause: str
+
+    @property
+    def good(self) -> bool:
+        return self.state == "success"
+
+
+def backfill(versions: Sequence[str], job: str, told: Callable[[Outcome], None]) -> list[Outcome]:
+    """Runs a job for every version and waits; ``told`` hears of each run when it has ended.
+
+    Raises:
+        BackfillError: if Dagster does not start the runs, or would leave them queued for ever.
+    """
+    with instance() as opened:
+        _needs_no_daemon(opened)
+        mark = uuid.uuid4().hex
+        _start(versions, job, mark)
+        ended: dict[str, Outcome] = {}
+        while len(ended) < len(versions):
+            for run in _runs(opened, mark):
+                version = run.tags["dagster/partition"]
+                outcome = None if version in ended else _outcome(opened, run, version)
+                if outcome is not None:
+                    ended[version] = outcome
+                    told(outcome)
+            if len(ended) < len(versions):
+                time.sleep(LOOK_S)
+    return [ended[version] for version in versions]
+
+
+def _needs_no_daemon(opened: Any) -> None:
+    name = type(opened.run_coordinator).__name__
+    if name not in DAEMONLESS:
+        raise BackfillError(
+            f"{home()}/dagster.yaml queues runs ({name}), and no daemon would take them up: "
+            "copy this project's dagster.yaml there, or set DAGSTER_HOME to this project's folder"
+        )
+
+
+def _start(versions: Sequence[str], job: str, mark: str) -> None:
+    words = ["job", "backfill", "-m", "assets.definitions", "--job", job, "--noprompt"]
+    words += ["--partitions", ",".join(versions), "--tags", json.dumps({TAG: mark})]
+    done = subprocess.run(  # noqa: S603  names of versions that were loaded
+        [sys.executable, "-m", "dagster", *words],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "DAGSTER_HOME": str(home())},
+    )  # fmt: skip
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise BackfillError(f"dagster job backfill failed: {said[-1].strip()}")
+
+
+def _runs(opened: Any, mark: str) -> Sequence[Any]:
+    import dagster as dg
+
+    found: Sequence[Any] = opened.get_runs(dg.RunsFilter(tags={TAG: mark}))
+    return found
+
+
+def _outcome(opened: Any, run: Any, version: str) -> Outcome | None:
+    """What became of a run; None while it goes on."""
+    if run.is_finished:
+        state = {"SUCCESS": "success", "FAILURE": "failure"}.get(run.status.value, "canceled")
+        cause = _cause(opened, run.run_id) if state == "failure" else ""
+        return Outcome(version, run.run_id, state, cause)
+    worker = _worker(opened, run.run_id)
+    if worker is None or _lives(worker):
+        return None
+    again = opened.get_run_by_id(run.run_id)  # it may have ended between the two looks
+    if again is None or again.is_finished:
+        return None
+    return Outcome(version, run.run_id, "lost", f"its process {worker} is gone: start it again")
+
+
+def _cause(opened: Any, run: str) -> str:
+    """Why steps failed, or which checks did, as they say it themselves."""
+    said = []
+    for entry in opened.all_logs(run):
+        event = entry.dagster_event
+        if event is not None and event.is_step_failure:
+            error = event.step_failure_data.error
+            error = (error.cause or error) if error else None
+            said.append(f"{event.step_key}: {error.message.strip() if error else 'a check failed'}")
+    return "; ".join(said) or "it ended before its first step"
+
+
+def _worker(opened: Any, run: str) -> int | None:
+    """The process that a run goes on in, once it has said so."""
+    for entry in opened.all_logs(run):
+        if entry.dagster_event is not None and (found := PID.search(entry.message or "")):
+            return int(found[1])
+    return None
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
