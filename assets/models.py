@@ -244,7 +244,9 @@ def weights_sha256(folder: Path) -> str:
 
 def evaluate(version: Version, inputs: Inputs, writer: Writer) -> None:
     """Every model that the version has, on the problems that are held for evaluation."""
-    seated = {name: given for name in MODELS if (given := policy(version, inputs, name)) is not None}
+    seated = {
+        name: given for name in MODELS if (given := policy(version, inputs, name)) is not None
+    }
     splits = [split for split in EVALUATED if version.problems.splits[split]]
     if not splits:
         return
