@@ -236,9 +236,9 @@ def test_importance_weights_are_those_of_a_naive_loop_and_multiply_each_tokens_t
     logprobs, old, mask, advantage = sampled_tokens()
     said = old + 0.8 * torch.randn(old.shape, dtype=torch.double)  # as another engine gave them
     cap = 1.5
-    weights, cut = importance(old.requires_grad_(), said, mask, cap)
+    weights, cut = importance(old.clone().requires_grad_(), said, mask, cap)
     assert not weights.requires_grad
-    loss, _ = grpo_loss(logprobs, old.detach(), mask, advantage, Clip(), rows=6, weights=weights)
+    loss, _ = grpo_loss(logprobs, old, mask, advantage, Clip(), rows=6, weights=weights)
     expected, truncated = 0.0, 0
     for i in range(6):
         for t in range(9):

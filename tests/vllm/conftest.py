@@ -70,8 +70,8 @@ def tokens_of() -> object:
 def asked() -> list[Problem]:
     """Problems that the base knows, and some of several pictures that it does not."""
     mini = versions.load("mini")
-    orders = [*islice(problems.orders(mini, "cold"), 10)]
-    orders += islice(problems.orders(mini, "unseen_task"), 4)
+    orders = [*islice(problems.orders(mini, "cold"), 8)]
+    orders += islice(problems.orders(mini, "unseen_task"), 2)
     return [problems.make(order) for order in orders]
 
 
