@@ -137,7 +137,8 @@ def _sample(
     asked = inputs.problems(split, pictures=True)
 
     async def sample() -> None:
-        runs = rollout(policy, asked, stage.sampling.samples, version.limits, version.wire)
+        samples, flight = stage.sampling.samples, teachers.in_flight(stage)
+        runs = rollout(policy, asked, samples, version.limits, version.wire, flight)
         async for run in runs:
             if isinstance(run, Failure):
                 failed = {"problem_id": run.problem_id, "sample": run.sample}

@@ -75,6 +75,14 @@ TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
 }
 
 
+IN_FLIGHT = 64  # trajectories under way at once, where nothing else is said
+
+
+def in_flight(stage: "Stage") -> int:
+    """Trajectories that a stage has under way at once: as many as vLLM is told to work on."""
+    return stage.policy.engine.at_once if stage.policy.kind == "vllm" else IN_FLIGHT
+
+
 class NoBackend(Exception):
     """A version names a kind of policy that nothing here can run."""
 
