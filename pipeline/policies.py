@@ -236,6 +236,8 @@ class GrpoPolicy(_Training):
     w_draw: Annotated[Real, Field(ge=0, le=100)] | None = None
     repeat_iou: Rate | None = None
     repeat_ends: Annotated[Real, Field(ge=0, le=100)] | None = None  # px
+    sampler: Literal["local", "vllm"] | None = None  # who samples; local, if nothing is said
+    importance_cap: Annotated[Real, Field(ge=1, le=1000)] | None = None  # where vLLM samples
     token_level: Flag = False
     refill: Annotated[Whole, Field(ge=0, le=1000)] = 0
     mask_truncated: Flag = False

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -51,7 +51,9 @@ def claim(out: Path, config: Any) -> bool:
     wanted, path = json.loads(json.dumps(asdict(config))), out / CONFIG
     found = json.loads(path.read_text()) if path.exists() else {}
     begun = any(held.name != CONFIG for held in out.iterdir())  # a start that failed claims nothing
-    differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k))
+    # A field that is newer than the run was, in effect, what it is by default.
+    usual = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k, usual.get(k)))
     if differing and found and begun:
         raise TrainingError(
             f"{out} holds a run with another {', '.join(differing)}: name another folder, or delete it"

@@ -29,6 +29,7 @@ from pipeline.rollout import Limits, rollout
 from pipeline.store import Store, StoreError
 from pipeline.teachers.local import Local, Sampling, loaded
 from pipeline.teachers.oracle import Oracle, Rates
+from pipeline.teachers.vllm import Vllm
 from pipeline.types import Failure, Policy, Problem
 from trainers import checkpoint
 from trainers.bootstrap import interval, pass_at
@@ -44,6 +45,7 @@ SCHEMA = rows.joined(
     rows.GRADE,
 )
 SUMMARY, TRAJECTORIES = "evaluation.json", "trajectories.parquet"
+_engines: dict[str, Vllm] = {}  # the one that runs, by its policy
 
 
 @dataclass(frozen=True)
@@ -198,11 +200,34 @@ def _policy(
         return oracle, tokens.estimate
     heat = 0.0 if greedy else config.temperature
     sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)
+    if isinstance(named, policies.VllmPolicy):
+        running = _running(named, limits, sampling)
+        models.check_grid(running.processor, family)
+        return running, tokens.counter(running.words)
     processor = models.load_processor(named.model, named.revision)
     models.check_grid(processor, family)
     model = loaded(named.model, named.revision)
     local = Local(model, processor, limits, sampling, config.in_flight)
     return local, tokens.counter(local.words)
+
+
+def _running(named: policies.VllmPolicy, limits: Limits, sampling: Sampling) -> Vllm:
+    """The engine of a model. There is one at a time: each takes what memory there is."""
+    key = named.model_dump_json()
+    if key not in _engines:
+        for other in _engines.values():
+            other.close()
+        _engines.clear()
+        _engines[key] = Vllm(
+            named.model,
+            limits,
+            sampling,
+            revision=named.revision,
+            dtype=named.dtype,
+            engine=named.engine,
+        )
+    _engines[key].sample_as(sampling)
+    return _engines[key]
 
 
 def _join(parts: Sequence[Path], path: Path) -> None:

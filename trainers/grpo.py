@@ -21,6 +21,7 @@ import torch
 
 from pipeline import curate, models, tokens
 from pipeline.curate import Graded
+from pipeline.policies import Engine
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
 from pipeline.rollout import Limits, rollout
@@ -29,61 +30,16 @@ from pipeline.types import Failure, Policy, Problem, Stop
 from trainers import checkpoint
 from trainers.asked import Asked
 from trainers.checkpoint import TrainingError
-from trainers.configure import check, configure
+from trainers.configure import configure
 from trainers.encode import Batch, Example, batch, encode
 from trainers.feed import WrongData
+from trainers.grpo_config import GrpoConfig, refuse_nonsense
 from trainers.learner import Learner, Rate
-from trainers.losses import Clip, advantages, grpo_loss
+from trainers.losses import Clip, advantages, grpo_loss, importance
 from trainers.model import Tuning
 from trainers.outcomes import outcome, told
 from trainers.record import Record, tell_dagster
-
-LEAST = {"problems_per_step": 1, "samples": 2, "updates": 1, "micro_batch": 1, "steps": 0}
-LEAST |= {"checkpoint_every": 1, "in_flight": 1, "refill": 0, "keep": 0}
-
-
-@dataclass(frozen=True)
-class GrpoConfig:
-    """A run. The defaults are the paper's settings for a model of 7 billion parameters."""
-
-    model: str  # a checkpoint, by path or name
-    data: list[str]  # folders of RL exports
-    out: str
-    revision: str | None = None
-    steps: int = 0  # 0: as many as one pass over the problems has
-    problems_per_step: int = 32
-    samples: int = 8  # of each problem: a group
-    updates: int = 2  # a step, each on its share of the groups
-    micro_batch: int = 8  # trajectories a forward pass
-    lr: float = 1e-6
-    warmup: float = 0.0
-    decay: bool = False
-    beta2: float = 0.999
-    weight_decay: float = 0.0
-    clip_low: float = 0.2
-    clip_high: float = 0.3
-    max_grad_norm: float = 1.0
-    temperature: float = 1.0
-    max_tokens: int = 1024  # a turn
-    max_context: int = 32_768
-    in_flight: int = 64  # trajectories under way at once
-    beta: float = 0.0
-    solved_at: float = 0.9
-    w_draw: float = 0.0
-    repeat_iou: float = 1.0
-    repeat_ends: float = 0.0  # px
-    token_level: bool = False  # every token of an update weighs the same
-    refill: int = 0  # rounds of fresh problems in place of groups without variance
-    mask_truncated: bool = False  # trajectories that hit a limit of tokens teach nothing
-    freeze_vision: bool = False
-    freeze_projector: bool = False
-    lora_rank: int = 0
-    lora_alpha: int = 32
-    gradient_checkpointing: bool = False
-    checkpoint_every: int = 10
-    keep: int = 4  # trajectories of each step, to look at
-    seed: int = 0
-
+from trainers.reloaded import Reloaded
 
 PolicyOf = Callable[[int], Policy]  # of a step
 Group = list[Graded]
@@ -95,6 +51,7 @@ class Paid:
 
     example: Example
     advantage: float
+    sampled: tuple[float, ...] = ()  # its tokens' log-probabilities, as the sampler gave them
 
 
 def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
@@ -108,14 +65,17 @@ def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
         WrongData, GridMismatch: if the problems cannot be used.
         TrainingError: if the loss is no number, or nothing can be written.
     """
-    check(config, LEAST)
+    refuse_nonsense(config)
     out = Path(config.out)
     if checkpoint.claim(out, config):
         print(f"{out} is finished already", flush=True)
         return dict(json.loads((out / checkpoint.DONE).read_text()))
     run = _Run(config, policy)
-    with Record(out, run.step, run.steps, "grpo", main=True) as record:
-        run.go(record)
+    try:
+        with Record(out, run.step, run.steps, "grpo", main=True) as record:
+            run.go(record)
+    finally:
+        run.close()
     facts = {"kind": "grpo", "steps": run.steps, "problems": len(run.asked), "failed": run.failed}
     return run.learner.finish(out, facts)
 
@@ -149,17 +109,30 @@ class _Run:
             repeats=Tolerance(config.repeat_iou, config.repeat_ends),
         )
         self.rules = Rules(config.beta, config.solved_at, config.w_draw)
+        self.reloaded = self._reloaded() if config.sampler == "vllm" else None
         self.policy = policy or self._live
         self.steps = config.steps or math.ceil(len(self.asked) / config.problems_per_step)
         self.failed = 0
         self.step = learner.resume(self.out)
 
+    def _reloaded(self) -> Reloaded:
+        config, limits = self.config, self.limits
+        engine = Engine(
+            memory_share=config.sampler_memory, at_once=config.in_flight, eager=config.sampler_eager
+        )
+        sampling = Sampling(config.temperature, 1.0, config.max_tokens)
+        return Reloaded(self.learner, limits, sampling, self.out / "sampler", engine)
+
+    def close(self) -> None:
+        if self.reloaded is not None:
+            self.reloaded.close()
+
     def _live(self, step: int) -> Policy:
         """The model as it is now; no step samples with the stream of another."""
-        config = self.config
-        sampling = Sampling(
-            config.temperature, 1.0, config.max_tokens, seed=f"{config.seed}/{step}"
-        )
+        config, seed = self.config, f"{self.config.seed}/{step}"
+        if self.reloaded is not None:
+            return self.reloaded.at(seed)
+        sampling = Sampling(config.temperature, 1.0, config.max_tokens, seed=seed)
         model, processor = self.learner.bare.trunk, self.learner.processor
         return Local(model, processor, self.limits, sampling, config.in_flight)
 
@@ -262,8 +235,14 @@ class _Run:
         for group, values in zip(groups, advantage.tolist(), strict=True):
             for row, value in zip(group, values, strict=True):
                 if value and row.trajectory.stop not in cut:
-                    made.append(Paid(self._example(row), value))
+                    made.append(Paid(self._example(row), value, self._said(row)))
         return sorted(made, key=lambda paid: len(paid.example.ids))
+
+    def _said(self, row: Graded) -> tuple[float, ...]:
+        """The sampler's own log-probabilities, where they are not the trainer's."""
+        if self.reloaded is None:
+            return ()
+        return tuple(p for turn in row.trajectory.turns for p in turn.logprobs or ())
 
     def _example(self, row: Graded) -> Example:
         most = self.limits.turns(row.problem)
@@ -291,19 +270,28 @@ class _Run:
         learner, config = self.learner, self.config
         lr = learner.rate.at(self.step, self.steps)
         if not rows:
-            return {"loss": 0.0, "grad_norm": 0.0, "lr": lr, "clip_fraction": 0.0, "entropy": 0.0}
+            nothing = dict.fromkeys(("loss", "grad_norm", "clip_fraction", "entropy"), 0.0)
+            return {**nothing, "lr": lr, **self._mismatch(0, 0)}
         clip, normaliser = Clip(config.clip_low, config.clip_high), None
         if config.token_level:
             normaliser = tokens_in
-        loss = entropy = clipped = written = 0.0
+        loss = entropy = clipped = written = apart = capped = 0.0
         for n, micro in enumerate(self._batches(rows)):
             some = rows[n * config.micro_batch : (n + 1) * config.micro_batch]
             paid = torch.tensor([row.advantage for row in some], device=micro.mask.device)
             logprobs, spread = learner.scorer(micro.inputs, micro.mask, entropies=True)
             before = logprobs.detach() if old is None else old[n]
+            weights = None
+            if self.reloaded is not None:
+                said = torch.tensor([p for row in some for p in row.sampled], device=paid.device)
+                sampled = torch.zeros_like(before).masked_scatter(micro.mask, said)
+                weights, cut = importance(before, sampled, micro.mask, config.importance_cap)
+                apart += float(((before - sampled).abs() * micro.mask).sum())
+                capped += int(cut)
             part, beyond = grpo_loss(
-                logprobs, before, micro.mask, paid, clip, rows=count, tokens=normaliser
-            )
+                logprobs, before, micro.mask, paid, clip,
+                rows=count, tokens=normaliser, weights=weights,
+            )  # fmt: skip
             learner.accelerator.backward(part)
             loss += float(part.detach())
             entropy += float(spread.sum())
@@ -316,7 +304,12 @@ class _Run:
             "lr": lr,
             "clip_fraction": clipped / written,
             "entropy": entropy / written,
+            **self._mismatch(apart / written, capped / written),
         }
+
+    def _mismatch(self, apart: float, capped: float) -> dict[str, float]:
+        """Where two engines differ: mean |Δ log p| of a token, share of weights truncated."""
+        return {"sampler_gap": apart, "importance_capped": capped} if self.reloaded else {}
 
 
 def _varies(group: Group) -> bool:

@@ -100,6 +100,21 @@ class Clip:
     high: float = 0.3
 
 
+def importance(old: Tensor, sampled: Tensor, mask: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+    """Truncated importance weights min(π_trainer / π_sampler, cap), where another engine sampled.
+
+    Args:
+        old, sampled: (B, T) log-probabilities of the sampled ids before the step's first update, by
+            the trainer and as the sampler gave them.
+        mask: (B, T), true on model tokens.
+
+    Returns:
+        (B, T) weights without gradient, 1 off the mask; and how many were truncated.
+    """
+    ratio = ((old - sampled) * mask).detach().exp()
+    return ratio.clamp(max=cap).where(mask, 1.0), ((ratio > cap) & mask).sum()
+
+
 def grpo_loss(
     logprobs: Tensor,
     old: Tensor,
@@ -109,6 +124,7 @@ def grpo_loss(
     *,
     rows: int,
     tokens: int | None = None,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """METHOD's GRPO without KL: −(1/rows) Σ_i (1/N_i) Σ_t min(ρ A, clip(ρ, 1 − low, 1 + high) A).
 
@@ -120,6 +136,7 @@ def grpo_loss(
         rows: trajectories of the whole update, masked ones included.
         tokens: model tokens of the whole update, for token-level normalisation instead: every
             token then weighs the same.
+        weights: (B, T), of `importance`: each token's term is multiplied by its own.
 
     Returns:
         the loss, and how many model tokens were clipped (their gradient is zero).
@@ -128,6 +145,8 @@ def grpo_loss(
     paid = advantage[:, None]
     plain, clipped = ratio * paid, ratio.clamp(1 - clip.low, 1 + clip.high) * paid
     gain = torch.minimum(plain, clipped) * mask
+    if weights is not None:
+        gain = gain * weights
     count = ((clipped < plain) & mask).sum()
     if tokens is not None:
         return -gain.sum() / tokens, count

@@ -100,6 +100,7 @@ TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
 
 CHEAP = {"oracle", "recorded"}  # asked anew sooner than looked up among the turns that are kept
 LOADED = {"checkpoint", "vllm"}  # whose model may be a folder
+IN_FLIGHT = 64  # trajectories under way at once, where nothing else is said
 
 
 class NoBackend(Exception):
@@ -158,9 +159,11 @@ def _sha256(folder: Path) -> str:
 
 
 def in_flight(stage: "Stage") -> int:
-    """How many trajectories at once keep a stage's policy busy."""
-    from pipeline.policies import EndpointPolicy
+    """How many trajectories under way at once keep a stage's policy busy."""
+    from pipeline.policies import EndpointPolicy, VllmPolicy
 
     if isinstance(stage.policy, EndpointPolicy):
         return stage.policy.in_flight * len(stage.policy.servers)
-    return 64
+    if isinstance(stage.policy, VllmPolicy):
+        return stage.policy.engine.at_once
+    return IN_FLIGHT

@@ -51,7 +51,7 @@ class Vllm:
         *,
         revision: str | None = None,
         dtype: str = "auto",
-        engine: Engine = Engine(),
+        engine: Engine,
     ) -> None:
         self.limits = limits
         self.processor = models.load_processor(model, revision)

@@ -18,7 +18,7 @@ from pipeline import models, protocol, rows, tokens
 from pipeline.protocol import FAMILIES
 from pipeline.rollout import read_turn
 from pipeline.store import Store, Writer
-from pipeline.types import Answer, Modality, State, Turn
+from pipeline.types import Answer, Modality, Problem, State, Turn
 from tests.conftest import box
 from tests.trainers.conftest import Small, problem_of
 from trainers.checkpoint import TrainingError, weights_sha256
@@ -29,12 +29,16 @@ from trainers.losses import advantages
 
 
 def rl_export(root: Path, small: Small, count: int, **changes: object) -> str:
+    made = [problem_of(list(Modality)[n % 3], small.family, n) for n in range(count)]
+    return rl_export_of(root, small.name, made, **changes)
+
+
+def rl_export_of(root: Path, family: str, asked: Sequence[Problem], **changes: object) -> str:
     """The folder of an export of problems, as the pipeline writes it."""
     store = Store.at(root)
     with Writer(store, "rl_export", "1" * 16, TABLES["rl_export"]) as writer:
-        for number in range(count):
-            problem = problem_of(list(Modality)[number % 3], small.family, number)
-            wire = {"family": small.name, "max_turns": 4, "max_images": 42}
+        for problem in asked:
+            wire = {"family": family, "max_turns": 4, "max_images": 42}
             writer.append("train", {**rows.problem_row(problem), **wire, **changes})
     return str(root / "rl_export" / ("1" * 16))
 

@@ -20,7 +20,7 @@ from pipeline.rollout import retrace
 from pipeline.types import Modality
 from tests.trainers.conftest import TURNS, Small, problem_of
 from trainers.encode import batch, encode
-from trainers.losses import Clip, advantages, grpo_loss, sft_loss, token_logprobs
+from trainers.losses import Clip, advantages, grpo_loss, importance, sft_loss, token_logprobs
 from trainers.model import Scorer
 
 HIDDEN, VOCABULARY = 8, 23
@@ -230,6 +230,36 @@ def test_the_grpo_loss_and_its_gradient_are_those_of_a_naive_loop(
     torch.testing.assert_close(grad, torch.tensor(grads, dtype=torch.double))
     assert int(clipped) == count
     assert count > 0 or clip.high == 5.0
+
+
+def test_importance_weights_are_those_of_a_naive_loop_and_multiply_each_tokens_term() -> None:
+    logprobs, old, mask, advantage = sampled_tokens()
+    said = old + 0.8 * torch.randn(old.shape, dtype=torch.double)  # as another engine gave them
+    cap = 1.5
+    weights, cut = importance(old.clone().requires_grad_(), said, mask, cap)
+    assert not weights.requires_grad
+    loss, _ = grpo_loss(logprobs, old, mask, advantage, Clip(), rows=6, weights=weights)
+    expected, truncated = 0.0, 0
+    for i in range(6):
+        for t in range(9):
+            if not mask[i, t]:
+                assert float(weights[i, t]) == 1.0
+                continue
+            apart = math.exp(old[i, t] - said[i, t])
+            truncated += apart > cap
+            ratio, paid = math.exp(logprobs[i, t] - old[i, t]), float(advantage[i])
+            gain = min(ratio * paid, min(max(ratio, 0.8), 1.3) * paid)
+            expected -= min(apart, cap) * gain / (6 * int(mask[i].sum()))
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
+    assert int(cut) == truncated > 0
+
+
+def test_a_sampler_that_agrees_with_the_trainer_changes_nothing() -> None:
+    logprobs, old, mask, advantage = sampled_tokens()
+    weights, cut = importance(old, old.clone(), mask, cap=2.0)
+    plain, _ = grpo_loss(logprobs, old, mask, advantage, Clip(), rows=6)
+    weighed, _ = grpo_loss(logprobs, old, mask, advantage, Clip(), rows=6, weights=weights)
+    assert (float(weighed), int(cut)) == (float(plain), 0)
 
 
 def test_parts_of_a_grpo_update_add_up() -> None:
