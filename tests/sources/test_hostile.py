@@ -284,7 +284,7 @@ def test_a_folder_of_100_000_pictures_is_read_in_flat_memory(folder: Path) -> No
         (folder.parent / f"of-{count}.yaml").write_text(text)
         done = subprocess.run(
             [sys.executable, "-c", MEASURE, f"of-{count}"],
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
