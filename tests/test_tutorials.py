@@ -12,7 +12,7 @@ from pipeline.store import Store
 from pipeline.versions import load
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+BLOCKS = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def run(page: str, place: Path) -> str:
@@ -21,10 +21,9 @@ def run(page: str, place: Path) -> str:
     script = "set -e\n" + "".join(BLOCKS.findall(text))
     # `drawloop` and `python` as they are after `source .venv/bin/activate`.
     (place / "bin").mkdir()
-    (place / "bin" / "python").symlink_to(sys.executable)
-    door = '#!/bin/sh\nexec python -c "from assets.cli import main; main()" "$@"\n'
-    (place / "bin" / "drawloop").write_text(door)
-    (place / "bin" / "drawloop").chmod(0o755)
+    for name, says in (("python", ""), ("drawloop", '-c "from assets.cli import main; main()"')):
+        (place / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable} {says} "$@"\n')
+        (place / "bin" / name).chmod(0o755)
     (place / "work").mkdir()
     told = {
         **os.environ,
