@@ -231,11 +231,9 @@ def some(version: Version, split: str, count: int) -> list[Problem]:
     """A few problems of a split, to look at or to measure: fewer where its sources have no more."""
     makers = version.problems.makers(split)
     imports = [one for one in version.problems.imports.values() if split in one.splits]
-    if not imports:
-        return [make(order) for order in islice(orders(version, split), count)]
     shares = sum(one.share for one in imports)
     every = shares + sum(maker.share for maker in makers.values())
-    given = list(few(version, split, math.ceil(count * shares / every)))
+    given = list(few(version, split, math.ceil(count * shares / every))) if imports else []
     made = islice(orders(version, split), count - len(given)) if makers else ()
     return [*given, *map(make, made)]
 

@@ -4,6 +4,7 @@ In CSV a cell that holds several things is a JSON list, or has them parted by ``
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipeline.images import PictureError, within
@@ -46,8 +47,9 @@ def _list(cell: str) -> Any:
 
 def given(found: Found, columns: Columns, kinds: Mapping[str, str], by_index: bool) -> Given | Bad:
     """A row by the columns that a version names."""
-    row = found.row
-    kind = None
+    row, kind = found.row, None
+    if columns.id is not None:
+        found = replace(found, place=f"{found.place} ({str(row.get(columns.id))[:80]})")
     if columns.kind is not None:
         value = row.get(columns.kind)
         kind = kinds.get(value) if isinstance(value, str) else None

@@ -1,18 +1,22 @@
 """A folder of pictures with annotations, from the version file to problems, splits and the report."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from assets.build import build
 from assets.checks import checks_of
 from assets.graph import NODES, address
 from assets.report import metadata, sources
 from pipeline.fields import VersionError
+from pipeline.images import BadPicture
 from pipeline.importing import choose
-from pipeline.imports import SourceError
+from pipeline.imports import Columns, HuggingFaceImport, SourceError, VilasrImport
+from pipeline.sources.ingest import BadRow
 from pipeline.store import Store
 from pipeline.types import Box, Kind, Line, Modality, Point
 from tests.sources.conftest import ORIGIN, asked, folder_of, lines, made, only, picture, reasons
@@ -256,6 +260,27 @@ def test_the_same_problems_come_of_one_process_and_of_two(folder: Path, tmp_path
     alone, two = list(sample(version, 1)), list(sample(version, 2))
     assert alone == two
     assert len(alone) == 41
+
+
+def test_a_rows_own_id_is_told_with_its_place(folder: Path) -> None:
+    picture(folder / "a.png", 1)
+    lines(folder / "annotations.jsonl", [row("a.png", key="q-17")])
+    problem = only(folder_of(columns={"id": "key"}))
+    assert problem.scene is not None
+    assert json.loads(problem.scene.geometry)["row"] == "annotations.jsonl:1 (q-17)"
+
+
+def test_the_page_of_sources_has_every_reason_and_its_version_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    for reason in (*BadRow, *(f"picture_{reason}" for reason in BadPicture)):
+        assert f"`{reason}`" in page, reason
+    fields = {*Columns.model_fields, *HuggingFaceImport.model_fields, *VilasrImport.model_fields}
+    for field in fields - {"kind", "path"}:
+        assert field in page, field
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    problems = yaml.safe_load(shown)["problems"]
+    version = asked(problems["imports"], problems["splits"])
+    assert version.problems.imports["web"].share == 2
 
 
 # Addresses ---------------------------------------------------------------------------------------

@@ -279,12 +279,12 @@ def test_a_folder_of_100_000_pictures_is_read_in_flat_memory(folder: Path) -> No
         one = {"kind": "folder", "path": "mine", "annotations": f"{count}.jsonl", **ORIGIN}
         splits = dict.fromkeys(("skills", "cold", "reflective", "rl", "evaluation"), count)
         text = asked({"mine": one}, splits).model_dump_json(
-            exclude={"name", "decisions"}, exclude_none=True
+            exclude={"name", "decisions"}, exclude_unset=True
         )
         (folder.parent / f"of-{count}.yaml").write_text(text)
         done = subprocess.run(
             [sys.executable, "-c", MEASURE, f"of-{count}"],
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
