@@ -51,6 +51,13 @@ exports:
   - {format: easyr1, sets: [rl]}
   - {format: ms-swift, sets: [cold, reflective, rl]}
 """
+ABOUT = (
+    "Written by `make interop`: a small version with pictures of all three modalities is built and exported "
+    "for every framework; each framework's own code, in an environment of its own, loads all of it and "
+    "takes a batch. Counted are the pictures that the loader found and the places that it found for them; "
+    "of the first row, every decoded picture is compared with what was drawn, pixel by pixel. The model is "
+    "the tiny Qwen2.5-VL in `weights/`. [exports.md](exports.md) says how to use each."
+)
 TOLD = ("transformers", "datasets", "torch")  # versions that a table names beside the framework's
 FRAMEWORKS = {
     "trl": "trl",
@@ -134,13 +141,7 @@ def page(outcomes: list[Outcome]) -> str:
     lines = [
         "# Exports, loaded by the frameworks they are for",
         "",
-        "Written by `make interop`: a small version with pictures of all three modalities is built and "
-        "exported for every framework; each framework's own code, in an environment of its own, loads "
-        "all of it and takes a batch. Counted are the pictures that the loader found and the places "
-        "that it found for them; of the first row, every decoded picture is compared with what was "
-        "drawn, pixel by pixel. The model is the tiny Qwen2.5-VL in `weights/`. "
-        "[exports.md](exports.md) says how to "
-        "use each.",
+        ABOUT,
         "",
         "| export | loaded by | rows | pictures | places | taken of it | pixels of the first row |",
         "|---|---|---|---|---|---|---|",
