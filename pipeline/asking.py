@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import teachers
+from pipeline import spending, teachers
 from pipeline.kept import Kept
 from pipeline.policies import Stage
 from pipeline.replay import Replayed
-from pipeline.spending import Prices, Spending
+from pipeline.spending import Spending
 from pipeline.store import Store
 from pipeline.types import Policy, State, Turn
 from pipeline.versions import Version
@@ -38,14 +38,14 @@ def asking(
         NoBackend: if no backend runs policies of that kind; from `act`, where its turns are kept.
         ReplayError: if the file of turns is damaged, foreign or cannot be written.
     """
-    seed, spending = version.model_seed(seat), Spending(Prices.of(stage.policy))
+    seed, spent = version.model_seed(seat), Spending(spending.prices_of(stage.policy))
     identity = teachers.identity(stage, seed)
     if identity is None:
-        yield teachers.policy(stage, version, seed), spending
+        yield teachers.policy(stage, version, seed), spent
         return
     late = _Late(lambda: teachers.policy(stage, version, seed))
     with Kept.at(turns_file(store)) as kept:
-        yield Replayed(late, identity, kept, version.limits, version.wire, spending), spending
+        yield Replayed(late, identity, kept, version.limits, version.wire, spent), spent
 
 
 class _Late:

@@ -12,13 +12,12 @@ from itertools import islice
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from pipeline import problems, teachers, tokens
+from pipeline import problems, spending, teachers, tokens
 from pipeline.asking import asking
 from pipeline.kept import Said
 from pipeline.policies import Stage
 from pipeline.replay import Replayed
-from pipeline.rollout import IN_FLIGHT, retrace, rollout
-from pipeline.spending import Prices
+from pipeline.rollout import retrace, rollout
 from pipeline.store import Store
 from pipeline.types import Problem, State, Trajectory, Usage
 from pipeline.versions import Version
@@ -45,7 +44,7 @@ class Measured:
     failed: int
     prompt_tokens: Estimate
     completion_tokens: Estimate
-    seconds: Estimate  # with `IN_FLIGHT` trajectories at a time that each take as long
+    seconds: Estimate  # with as many at a time as a build has, each taking as long
     cost: Estimate | None  # in the prices' currency
 
 
@@ -67,17 +66,18 @@ def measure(version: Version, store: Store, count: int) -> Iterator[Measured]:
             continue
         sampling = getattr(version, seat).sampling
         asked = [problems.make(o) for o in islice(problems.orders(version, split), count)]
-        took = asyncio.run(
-            _sampled(version, seat, Stage(policy=given, sampling=sampling), asked, store)
-        )
-        prices, whole = Prices.of(given), version.problems.splits[split] * sampling.samples
+        stage = Stage(policy=given, sampling=sampling)
+        took = asyncio.run(_sampled(version, seat, stage, asked, store))
+        prices, whole = spending.prices_of(given), version.problems.splits[split] * sampling.samples
 
         def over(
             number: Callable[[_Took], float], took: list[_Took] = took, whole: int = whole
         ) -> Estimate:
             return extrapolated([number(each) for each in took], whole)
 
-        seconds = over(lambda each: each.seconds / IN_FLIGHT)
+        at_once = teachers.in_flight(stage)
+        seconds = extrapolated([each.seconds / at_once for each in took], whole)
+        costs = [spending.cost(each.usage, prices) for each in took] if prices else []
         yield Measured(
             seat=seat,
             policy=getattr(given, "model", given.kind),
@@ -87,7 +87,7 @@ def measure(version: Version, store: Store, count: int) -> Iterator[Measured]:
             prompt_tokens=over(lambda each: each.usage.prompt_tokens),
             completion_tokens=over(lambda each: each.usage.completion_tokens),
             seconds=seconds,
-            cost=over(lambda each, of=prices.cost: of(each.usage)) if prices else None,  # type: ignore[misc]
+            cost=extrapolated(costs, whole) if prices else None,
         )
 
 

@@ -1,38 +1,28 @@
 """What sampling took: asked and paid for, replayed, and asked in vain; its pace, and what it cost."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.kept import Said
+from pipeline.policies import Prices
 from pipeline.types import Usage
 
 MILLION = 1_000_000
 NOTHING = Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Of a million tokens, in whatever currency the version file is written in."""
+def prices_of(policy: Any) -> Prices | None:
+    """Those that a version gives for a policy, if its kind has any."""
+    return getattr(policy, "prices", None)
 
-    prompt: float = 0.0
-    completion: float = 0.0
-    cached: float | None = None  # of the prompt's that were computed before; None: as the others
 
-    @staticmethod
-    def of(policy: Any) -> "Prices | None":
-        """Those that a version gives for a policy, if it does."""
-        given = getattr(policy, "prices", None)
-        if given is None:
-            return None
-        return Prices(**(given if isinstance(given, Mapping) else given.model_dump()))
-
-    def cost(self, usage: Usage) -> float:
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = usage.prompt_tokens - usage.cached_tokens
-        prompt = fresh * self.prompt + usage.cached_tokens * cached
-        return (prompt + usage.completion_tokens * self.completion) / MILLION
+def cost(usage: Usage, prices: Prices) -> float:
+    """Of tokens, in the currency of the prices; cached ones as the others where no price is theirs."""
+    cached = prices.prompt if prices.cached is None else prices.cached
+    fresh = usage.prompt_tokens - usage.cached_tokens
+    prompt = fresh * prices.prompt + usage.cached_tokens * cached
+    return (prompt + usage.completion_tokens * prices.completion) / MILLION
 
 
 class Spending:
@@ -69,7 +59,7 @@ class Spending:
     @property
     def cost(self) -> float | None:
         """Of what was asked now, in vain or not; None where the version gives no prices."""
-        return None if self.prices is None else self.prices.cost(self.paid + self.in_vain)
+        return None if self.prices is None else cost(self.paid + self.in_vain, self.prices)
 
     def facts(self) -> dict[str, Any]:
         """For a manifest; nothing where the backend counts nothing: then they would only be timing.
@@ -87,7 +77,7 @@ class Spending:
             "tokens_per_second": round(self.pace, 3),
         }
         if self.prices is not None:
-            told["prices"] = asdict(self.prices)
-            told["cost"] = round(self.prices.cost(self.paid + self.in_vain), 6)
-            told["cost_replayed"] = round(self.prices.cost(self.replayed), 6)
+            told["prices"] = self.prices.model_dump()
+            told["cost"] = round(cost(self.paid + self.in_vain, self.prices), 6)
+            told["cost_replayed"] = round(cost(self.replayed, self.prices), 6)
         return told

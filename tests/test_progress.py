@@ -7,8 +7,9 @@ import pytest
 
 from pipeline import progress
 from pipeline.kept import Said
+from pipeline.policies import Prices
 from pipeline.progress import duration, followed, told
-from pipeline.spending import Prices, Spending
+from pipeline.spending import Spending
 from pipeline.types import Failure, Stop, Trajectory, Usage
 
 
@@ -71,7 +72,7 @@ def test_sampling_is_told_by_reason_with_its_pace_and_what_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(progress, "EVERY_S", 0)
-    spending, screen = Spending(Prices(0, 10)), Terminal()
+    spending, screen = Spending(Prices(completion=10)), Terminal()
     spending.pay(Said("x", usage=Usage(100, 500_000)))
     spending.replay(Said("x"))
     follow(screen, RUNS, spending)

@@ -2,35 +2,32 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.fields import Section
 from pipeline.kept import Said
-from pipeline.spending import Prices, Spending
+from pipeline.policies import Prices
+from pipeline.spending import Spending, cost, prices_of
 from pipeline.types import Usage
 
 USED = Usage(1_000_000, 200_000, 400_000, 3, 2, 1)
 
 
-class Given(Section):
-    prompt: float
-    completion: float
-    cached: float | None = None
+def prices(prompt: float, completion: float, cached: float | None = None) -> Prices:
+    return Prices(prompt=prompt, completion=completion, cached=cached)
 
 
 def test_cost_is_that_of_fresh_cached_and_written_tokens() -> None:
-    assert Prices(2.0, 10.0, 0.5).cost(USED) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.2 * 10)
-    assert Prices(2.0, 10.0).cost(USED) == pytest.approx(2 + 2), "cached ones cost as the others"
+    assert cost(USED, prices(2, 10, 0.5)) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.2 * 10)
+    assert cost(USED, prices(2, 10)) == pytest.approx(2 + 2), "cached ones cost as the others"
 
 
 def test_prices_are_those_that_a_version_gives() -> None:
-    given = {"prompt": 1.0, "completion": 2.0, "cached": 0.1}
-    assert Prices.of(SimpleNamespace(prices=given)) == Prices(1.0, 2.0, 0.1)
-    assert Prices.of(SimpleNamespace(prices=Given(**given))) == Prices(1.0, 2.0, 0.1)
-    assert Prices.of(SimpleNamespace(prices=None)) is None
-    assert Prices.of(SimpleNamespace()) is None
+    given = prices(1, 2, 0.1)
+    assert prices_of(SimpleNamespace(prices=given)) == given
+    assert prices_of(SimpleNamespace(prices=None)) is None
+    assert prices_of(SimpleNamespace()) is None
 
 
 def test_what_was_paid_replayed_and_asked_in_vain_is_added_up_apart() -> None:
-    spending = Spending(Prices(2.0, 10.0, 0.5))
+    spending = Spending(prices(2, 10, 0.5))
     for _ in range(2):
         spending.pay(Said("x", usage=USED))
     spending.replay(Said("x", usage=USED))

@@ -100,7 +100,6 @@ TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
 
 CHEAP = {"oracle", "recorded"}  # asked anew sooner than looked up among the turns that are kept
 LOADED = {"checkpoint", "vllm"}  # whose model may be a folder
-IN_FLIGHT = 64  # trajectories under way at once, where nothing else is said
 
 
 class NoBackend(Exception):
@@ -161,6 +160,7 @@ def _sha256(folder: Path) -> str:
 def in_flight(stage: "Stage") -> int:
     """How many trajectories under way at once keep a stage's policy busy."""
     from pipeline.policies import EndpointPolicy, VllmPolicy
+    from pipeline.rollout import IN_FLIGHT
 
     if isinstance(stage.policy, EndpointPolicy):
         return stage.policy.in_flight * len(stage.policy.servers)

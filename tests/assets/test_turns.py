@@ -16,15 +16,14 @@ from assets.report import metadata
 from assets.retry import retry
 from assets.trial import trial
 from assets.turns import forget, told, unled
-from pipeline import canvas, teachers
+from pipeline import canvas, spending, teachers
 from pipeline.asking import turns_file
 from pipeline.failing import TooManyFailures
 from pipeline.kept import Kept
 from pipeline.measuring import extrapolated, measure
-from pipeline.policies import Stage
+from pipeline.policies import Prices, Stage
 from pipeline.protocol import write
 from pipeline.rollout import read_turn
-from pipeline.spending import Prices
 from pipeline.store import Store
 from pipeline.types import Answer, Box, Point, PolicyError, State, Step, Turn, Usage
 from pipeline.versions import Version, parse
@@ -78,8 +77,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 @pytest.fixture
 def prices(monkeypatch: pytest.MonkeyPatch) -> Prices:
     """As a policy that costs has them in its version file."""
-    prices = Prices(1.0, 10.0, 0.1)
-    monkeypatch.setattr(Prices, "of", lambda policy: None if policy.kind == "oracle" else prices)
+    prices = Prices(prompt=1.0, completion=10.0, cached=0.1)
+    monkeypatch.setattr(
+        spending, "prices_of", lambda policy: None if policy.kind == "oracle" else prices
+    )
     return prices
 
 
