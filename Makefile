@@ -42,6 +42,7 @@ kill: $(VENV)/.ready  ## thirty builds of the version `mini`, killed: hours
 bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, our trainers beside TRL's
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/near.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/beside_trl.py
 
 tasks: $(VENV)/.ready  ## the page of the tasks: their pictures, and how hard they are
