@@ -47,6 +47,7 @@ kill: $(VENV)/.ready  ## fifty clients of a teacher, killed; thirty builds of th
 bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, our trainers beside TRL's
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/near.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/beside_trl.py
 
 interop: $(VENV)/.ready  ## exports, loaded by the frameworks they are for: an environment each, 1.5 GB

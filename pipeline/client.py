@@ -2,7 +2,7 @@
 
 Guarantees: one request, tried once; a body above `MOST_BYTES` is refused as it comes in, never held;
 no redirect is followed; every error is a `Trouble` that says who is at fault, without the key.
-Does not: try again, or wait its turn.
+Does not: try again, wait its turn, or heed proxies that the environment names.
 """
 
 import asyncio
