@@ -53,7 +53,7 @@ def test_the_task_example_is_a_task() -> None:
 def test_every_file_of_the_tree_exists_and_every_module_is_in_the_tree() -> None:
     root = Path(__file__).parent.parent
     tree = README.split("## What is where")[1].split("```")[1]
-    named = set(re.findall(r"([\w./]+\.(?:py|toml|lock|yaml))", tree))
+    named = set(re.findall(r"([\w./-]+\.(?:py|toml|lock|yaml))", tree))
     for package in ("pipeline", "assets", "trainers"):
         modules = {p.name for p in (root / package).glob("*.py")} - {"__init__.py"}
         assert modules <= named, modules - named

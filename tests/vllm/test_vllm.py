@@ -206,13 +206,13 @@ def test_a_turn_that_hits_its_limit_is_truncated_and_keeps_its_ids(
 
 
 def test_a_turn_has_a_stream_of_its_own(policy: Vllm, asked: list[Problem]) -> None:
-    policy.sample_as(Sampling(1.0, 1.0, 16, seed=1))
+    policy.sample_as(Sampling(2.0, 1.0, 16, seed=1))
     first = rolled(policy, asked[:3], policy.words, samples=3)
     assert [own(r) for r in rolled(policy, asked[:3], policy.words, samples=3)] == [
         own(r) for r in first
     ]
     assert len({run.turns[0].ids for run in first}) > 6  # samples of a problem differ
-    policy.sample_as(Sampling(1.0, 1.0, 16, seed=2))
+    policy.sample_as(Sampling(2.0, 1.0, 16, seed=2))
     other = rolled(policy, asked[:3], policy.words, samples=3)
     assert sum(own(a) == own(b) for a, b in zip(first, other, strict=True)) < 3
 
