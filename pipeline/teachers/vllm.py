@@ -62,8 +62,10 @@ class Vllm:
         thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         thread.start()
         given = _arguments(model, revision, dtype, limits, sampling, engine)
-        self._engine = self._run(_started(given))
-        self.close = weakref.finalize(self, _ended, self._engine, self._loop, thread)
+        running: list[Any] = []  # the engine, once it has started
+        self.close = weakref.finalize(self, _ended, running, self._loop, thread)
+        running.append(self._run(_started(given)))
+        (self._engine,) = running
         self.sample_as(sampling)
 
     def _run(self, work: Any) -> Any:
@@ -225,15 +227,17 @@ async def _answered(engine: Any, prompt: dict[str, Any], parameters: Any, name: 
 
 
 async def _loaded(engine: Any, folder: Path) -> None:
-    await engine.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+    await engine.collective_rpc("load_folder", args=(str(folder),))
     await engine.reset_prefix_cache()
     await engine.reset_encoder_cache()
 
 
-def _ended(engine: Any, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _ended(running: list[Any], loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     async def end() -> None:
-        engine.shutdown()
+        for engine in running:
+            engine.shutdown()
 
     asyncio.run_coroutine_threadsafe(end(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    loop.close()

@@ -222,6 +222,20 @@ def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
         checkpoint.claim(out, Config(lr=1.0, data=("a",)))
 
 
+def test_a_run_goes_on_under_a_field_that_is_newer_than_it_is_at_its_default(
+    tmp_path: Path,
+) -> None:
+    assert not checkpoint.claim(tmp_path, Config())
+    (tmp_path / METRICS).write_text("")
+    path = tmp_path / checkpoint.CONFIG
+    older = json.loads(path.read_text())
+    del older["lr"]
+    path.write_text(json.dumps(older))
+    with pytest.raises(TrainingError, match="another lr"):
+        checkpoint.claim(tmp_path, Config(lr=1.0))
+    assert not checkpoint.claim(tmp_path, Config())
+
+
 def test_a_start_that_came_to_nothing_does_not_claim_the_folder(tmp_path: Path) -> None:
     assert not checkpoint.claim(tmp_path, Config(data=("a typing error",)))
     assert not checkpoint.claim(tmp_path, Config())

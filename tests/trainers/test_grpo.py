@@ -33,12 +33,12 @@ def rl_export(root: Path, small: Small, count: int, **changes: object) -> str:
     return rl_export_of(root, small.name, made, **changes)
 
 
-def rl_export_of(root: Path, family: str, asked: Sequence[Problem], **changes: object) -> str:
+def rl_export_of(root: Path, name: str, asked: Sequence[Problem], **changes: object) -> str:
     """The folder of an export of problems, as the pipeline writes it."""
     store = Store.at(root)
     with Writer(store, "rl_export", "1" * 16, TABLES["rl_export"]) as writer:
         for problem in asked:
-            wire = {"family": family, "max_turns": 4, "max_images": 42}
+            wire = {"family": name, "max_turns": 4, "max_images": 42}
             writer.append("train", {**rows.problem_row(problem), **wire, **changes})
     return str(root / "rl_export" / ("1" * 16))
 
@@ -258,6 +258,21 @@ def test_a_policy_that_does_not_keep_its_ids_is_refused(
 def test_a_group_of_one_is_refused(one: Small, problems: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="samples is 1; it must be 2 or more"):
         train(config_of(one, problems, tmp_path, samples=1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sampler": "vllms"}, "sampler is 'vllms'; there are local, vllm"),
+        ({"sampler": "vllm", "lora_rank": 4}, "set lora_rank 0, or sampler local"),
+        ({"importance_cap": 0.5}, "importance_cap is 0.5; it must be 1 or more"),
+    ],
+)
+def test_a_sampler_that_cannot_be_is_refused(
+    one: Small, problems: str, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        train(config_of(one, problems, tmp_path, **changes))
 
 
 def test_problems_for_another_family_are_refused(one: Small, tmp_path: Path) -> None:

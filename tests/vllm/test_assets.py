@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from assets import models
 from assets.build import build
 from assets.graph import address, needed
 from pipeline import rows, versions
@@ -19,14 +18,14 @@ from tests.vllm.conftest import BASE
 from trainers.grpo import train
 from trainers.grpo_config import GrpoConfig
 
-ENGINE = "engine: {eager: true, picture_cache: 0.5, at_once: 32}"
+ENGINE = {"eager": True, "picture_cache": 0.5, "at_once": 32}
 
 
-def through_vllm(engine: str = ENGINE, dtype: str = "float32", **splits: int) -> Version:
+def through_vllm(**splits: int) -> Version:
     """The version `mini` whose cold model is the base, run by vLLM."""
     said = yaml.safe_load((versions.folder() / "mini.yaml").read_text().replace("5e-", "5.0e-"))
-    said["cold_model"]["policy"] = {"kind": "vllm", "model": str(BASE), "dtype": dtype}
-    said["cold_model"]["policy"] |= yaml.safe_load(engine)
+    policy = {"kind": "vllm", "model": str(BASE), "dtype": "float32", "engine": ENGINE}
+    said["cold_model"]["policy"] = policy
     said["cold_model"]["sampling"]["samples"] = 2
     said["reflective_model"]["policy"]["lr"] = 1e-4
     said["problems"]["splits"] |= splits
@@ -50,14 +49,6 @@ def test_the_reflective_trajectories_of_mini_are_sampled_by_vllm(
     assert sum(len(run.turns) > 1 for run in runs) > 24  # most of them draw
     assert all(turn.ids and turn.logprobs for run in runs for turn in run.turns)
     print("\n", counts, built["reflective_set"].manifest.facts["yield"])
-
-
-def test_how_an_engine_runs_decides_nothing_of_what_is_made() -> None:
-    asset, version = "reflective_trajectories", through_vllm()
-    other = through_vllm("engine: {tensor_parallel: 8, memory_share: 0.5}")
-    finer = through_vllm(dtype="bfloat16")
-    assert address(asset, other) == address(asset, version) != address(asset, finer)
-    assert "engine" not in json.dumps(models.reference("cold_model", version))
 
 
 def test_grpo_learns_from_what_vllm_samples_with_the_weights_of_each_step(
