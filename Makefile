@@ -42,6 +42,7 @@ kill: $(VENV)/.ready  ## thirty builds of the version `mini`, killed: hours
 bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, our trainers beside TRL's
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/near.py
+	$(BIN)/python benchmarks/exporting.py
 	$(BIN)/python benchmarks/beside_trl.py
 
 interop: $(VENV)/.ready  ## exports, loaded by the frameworks they are for: an environment each, 1.5 GB
