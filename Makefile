@@ -48,6 +48,7 @@ bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, ou
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/near.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/exporting.py
 	$(BIN)/python benchmarks/beside_trl.py
 
 interop: $(VENV)/.ready  ## exports, loaded by the frameworks they are for: an environment each, 1.5 GB

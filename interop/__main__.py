@@ -52,11 +52,11 @@ exports:
   - {format: ms-swift, sets: [cold, reflective, rl]}
 """
 ABOUT = (
-    "Written by `make interop`: a small version with pictures of all three modalities is built and exported "
-    "for every framework; each framework's own code, in an environment of its own, loads all of it and "
-    "takes a batch. Counted are the pictures that the loader found and the places that it found for them; "
-    "of the first row, every decoded picture is compared with what was drawn, pixel by pixel. The model is "
-    "the tiny Qwen2.5-VL in `weights/`. [exports.md](exports.md) says how to use each."
+    "Written by `make interop`: a small version with pictures of all three modalities is built and "
+    "exported for every framework; each framework's own code, in an environment of its own, loads all "
+    "of it and takes a batch. Counted are the pictures that the loader found and the places for them; "
+    "of the first row, every decoded picture is compared with what was drawn, pixel by pixel. The model "
+    "is the tiny Qwen2.5-VL in `weights/`. [exports.md](exports.md) says how to use each."
 )
 TOLD = ("transformers", "datasets", "torch")  # versions that a table names beside the framework's
 FRAMEWORKS = {
