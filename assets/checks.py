@@ -5,7 +5,7 @@ shows. ``CHECKS`` says which asset promises what.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -33,6 +33,13 @@ class Finding:
 Check = Callable[[Built], Finding]
 
 
+def _said(seen: str, wrong: str, cases: Sequence[object]) -> str:
+    """What was looked at, and the first few cases in which it is not as promised."""
+    few = ", ".join(map(str, cases[:5]))
+    more = f" and {len(cases) - 5} more" if len(cases) > 5 else ""
+    return f"{seen}; {wrong}: {few or 'none'}{more}"
+
+
 def nothing_lost(built: Built) -> Finding:
     """Every row that came in is kept or dropped with a reason: in = kept + Σ dropped."""
     tables = {
@@ -52,8 +59,12 @@ def nothing_lost(built: Built) -> Finding:
         and tables == dict(built.manifest.tables)
         and not any(reason in (None, "") for reason in reasons)
     )
+    why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    dropped = f"{reasons.total()} dropped{f' ({why})' if why else ''}"
+    sign = "=" if kept + reasons.total() == came_in else "≠"
+    said = f"{came_in} in {sign} {kept} kept + {dropped}"
     return Finding(
-        passed, f"{came_in} in = {kept} kept + {reasons.total()} dropped {dict(reasons)}"
+        passed, said if passed else f"{said}; the manifest tells {counted or 'no drops'}"
     )
 
 
@@ -98,7 +109,9 @@ def parts_intact(built: Built) -> Finding:
     """Every part has the sha256 that the manifest lists."""
     damaged = built.inputs.store.damaged(built.asset, built.address)
     said = f"damaged: {', '.join(damaged)}; delete {built.path} and build again"
-    return Finding(not damaged, said if damaged else f"{len(built.manifest.parts)} parts")
+    return Finding(
+        not damaged, said if damaged else f"all {len(built.manifest.parts)} files are whole"
+    )
 
 
 def gold_scores_full(built: Built) -> Finding:
@@ -114,7 +127,7 @@ def gold_scores_full(built: Built) -> Finding:
             score = reward.score(problem, told, retrace(problem, told), version.rules)
             if (score.correct, score.format) != (1, 1) or (score.draw or 0) < 0.999:
                 failed.append(f"{problem.id} ({told.stop}, {score})")
-    return Finding(not failed, f"{asked} gold solutions; failed: {failed[:5] or 'none'}")
+    return Finding(not failed, _said(f"{asked} gold solutions", "short of full marks", failed))
 
 
 def splits_disjoint(built: Built) -> Finding:
@@ -125,7 +138,9 @@ def splits_disjoint(built: Built) -> Finding:
         for problem in map(rows.problem, built.rows(split, FACTS)):
             others = {owner.setdefault(mark, split) for mark in fingerprints(problem)} - {split}
             shared += [f"{problem.id} with {other}" for other in sorted(others)]
-    return Finding(not shared, f"{len(owner)} fingerprints; shared: {shared[:5] or 'none'}")
+    return Finding(
+        not shared, _said(f"{len(owner)} fingerprints of scenes", "in two splits", shared)
+    )
 
 
 def base_disjoint(built: Built) -> Finding:
@@ -139,7 +154,7 @@ def base_disjoint(built: Built) -> Finding:
             asked += 1
             if any(mark in seen for mark in fingerprints(problem)):
                 shared.append(problem.id)
-    said = f"{asked} problems, {len(seen)} fingerprints of the base; shared: {shared[:5] or 'none'}"
+    said = _said(f"{asked} problems, {len(seen)} fingerprints of the base", "seen by it", shared)
     return Finding(bool(seen) and not shared, said)
 
 
@@ -159,7 +174,7 @@ def summary_agrees(built: Built) -> Finding:
         for model, split in sorted(solved.keys() | told.keys())
         if abs(fmean(solved.get((model, split), []) or [-1]) - told.get((model, split), -2)) > 1e-9
     ]
-    return Finding(not off, f"{len(told)} accuracies; off: {off or 'none'}")
+    return Finding(not off, _said(f"{len(told)} accuracies", "not those of the rows", off))
 
 
 def answers_balanced(built: Built) -> Finding:
@@ -178,7 +193,8 @@ def answers_balanced(built: Built) -> Finding:
         if sum(counts) >= 50 and max(counts) > 0.5 * sum(counts):
             off.append(f"one number is the answer to {max(counts)} of {sum(counts)} of {task}")
     spread = ", ".join(f"{letter}/{n}: {count}" for (n, letter), count in sorted(letters.items()))
-    return Finding(not off, f"out of balance: {off or 'none'}; letters {spread or 'none'}")
+    said = f"right answers by letter and number of options: {spread or 'no choices'}"
+    return Finding(not off, _said(said, "out of balance", off))
 
 
 def _beyond_chance(letters: Counter[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -210,7 +226,7 @@ def ops_on_pictures(built: Built) -> Finding:
                     0 <= x1 < x2 <= size.width and 0 <= y1 < y2 <= size.height
                 ):
                     off.append(f"{trajectory.id}: {mark.op}")
-    return Finding(not off, f"{ops} marks; off their picture: {off[:5] or 'none'}")
+    return Finding(not off, _said(f"{ops} marks", "off their picture", off))
 
 
 EVERY: tuple[Check, ...] = (nothing_lost, parts_intact)
