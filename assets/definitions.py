@@ -81,14 +81,22 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
 
 
 def jobs() -> list[Any]:
-    """``sets``: the exports, with all that they need; ``all``: the last model and evaluation, too."""
-    selections = {
-        "sets": dg.AssetSelection.assets(*sets()).upstream(),
-        "all": dg.AssetSelection.all(),
+    """``sets``: the exports, with all that they need; ``all``: the rest of the graph, too."""
+    asked = {
+        "sets": (
+            dg.AssetSelection.assets(*sets()).upstream(),
+            "The three sets of a dataset version and their exports, with all that they need.",
+        ),
+        "all": (
+            dg.AssetSelection.all(),
+            "Everything of a dataset version: its sets, its models, their evaluation, the gallery.",
+        ),
     }
     return [
-        dg.define_asset_job(name, selection=selection, partitions_def=VERSIONS)
-        for name, selection in selections.items()
+        dg.define_asset_job(
+            name, selection=selection, partitions_def=VERSIONS, description=description
+        )
+        for name, (selection, description) in asked.items()
     ]
 
 
