@@ -6,7 +6,7 @@ shows. ``CHECKS`` says which asset promises what.
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -35,6 +35,13 @@ class Finding:
 Check = Callable[[Built], Finding]
 
 
+def _said(seen: str, wrong: str, cases: Sequence[object]) -> str:
+    """What was looked at, and the first few cases in which it is not as promised."""
+    few = ", ".join(map(str, cases[:5]))
+    more = f" and {len(cases) - 5} more" if len(cases) > 5 else ""
+    return f"{seen}; {wrong}: {few or 'none'}{more}"
+
+
 def nothing_lost(built: Built) -> Finding:
     """Every row that came in is kept or dropped with a reason: in = kept + Σ dropped."""
     tables = {
@@ -54,8 +61,12 @@ def nothing_lost(built: Built) -> Finding:
         and tables == dict(built.manifest.tables)
         and not any(reason in (None, "") for reason in reasons)
     )
+    why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    dropped = f"{reasons.total()} dropped{f' ({why})' if why else ''}"
+    sign = "=" if kept + reasons.total() == came_in else "≠"
+    said = f"{came_in} in {sign} {kept} kept + {dropped}"
     return Finding(
-        passed, f"{came_in} in = {kept} kept + {reasons.total()} dropped {dict(reasons)}"
+        passed, said if passed else f"{said}; the manifest tells {counted or 'no drops'}"
     )
 
 
@@ -104,7 +115,9 @@ def parts_intact(built: Built) -> Finding:
     """Every part has the sha256 that the manifest lists."""
     damaged = built.inputs.store.damaged(built.asset, built.address)
     said = f"damaged: {', '.join(damaged)}; delete {built.path} and build again"
-    return Finding(not damaged, said if damaged else f"{len(built.manifest.parts)} parts")
+    return Finding(
+        not damaged, said if damaged else f"all {len(built.manifest.parts)} files are whole"
+    )
 
 
 def gold_scores_full(built: Built) -> Finding:
@@ -120,7 +133,7 @@ def gold_scores_full(built: Built) -> Finding:
             score = reward.score(problem, told, retrace(problem, told), version.rules)
             if (score.correct, score.format) != (1, 1) or (score.draw or 0) < 0.999:
                 failed.append(f"{problem.id} ({told.stop}, {score})")
-    return Finding(not failed, f"{asked} gold solutions; failed: {failed[:5] or 'none'}")
+    return Finding(not failed, _said(f"{asked} gold solutions", "short of full marks", failed))
 
 
 def imports_accounted(built: Built) -> Finding:
@@ -141,7 +154,7 @@ def imports_accounted(built: Built) -> Finding:
     ]
     rows = sum(account["rows"] for account in told.values())
     passed = not off and told.keys() == names.keys()
-    return Finding(passed, f"{rows} rows of {len(told)} imports; off: {off or 'none'}")
+    return Finding(passed, _said(f"{rows} rows of {len(told)} imports", "not accounted for", off))
 
 
 def splits_disjoint(built: Built) -> Finding:
@@ -155,7 +168,9 @@ def splits_disjoint(built: Built) -> Finding:
                 marks += marks_of(problem)
             others = {owner.setdefault(mark, split) for mark in marks} - {split}
             shared += [f"{problem.id} with {other}" for other in sorted(others)]
-    return Finding(not shared, f"{len(owner)} fingerprints; shared: {shared[:5] or 'none'}")
+    return Finding(
+        not shared, _said(f"{len(owner)} fingerprints of scenes", "in two splits", shared)
+    )
 
 
 def base_disjoint(built: Built) -> Finding:
@@ -169,7 +184,7 @@ def base_disjoint(built: Built) -> Finding:
             asked += 1
             if any(mark in seen for mark in fingerprints(problem)):
                 shared.append(problem.id)
-    said = f"{asked} problems, {len(seen)} fingerprints of the base; shared: {shared[:5] or 'none'}"
+    said = _said(f"{asked} problems, {len(seen)} fingerprints of the base", "seen by it", shared)
     return Finding(bool(seen) and not shared, said)
 
 
@@ -189,7 +204,7 @@ def summary_agrees(built: Built) -> Finding:
         for model, split in sorted(solved.keys() | told.keys())
         if abs(fmean(solved.get((model, split), []) or [-1]) - told.get((model, split), -2)) > 1e-9
     ]
-    return Finding(not off, f"{len(told)} accuracies; off: {off or 'none'}")
+    return Finding(not off, _said(f"{len(told)} accuracies", "not those of the rows", off))
 
 
 def answers_balanced(built: Built) -> Finding:
@@ -214,10 +229,10 @@ def answers_balanced(built: Built) -> Finding:
         if sum(counts) >= 50 and max(counts) > 0.5 * sum(counts):
             off.append(f"one number is the answer to {max(counts)} of {sum(counts)} of {task}")
     spread = ", ".join(f"{letter}/{n}: {count}" for (n, letter), count in sorted(letters.items()))
-    told = f"out of balance: {off or 'none'}; letters {spread or 'none'}"
+    said = f"right answers by letter and number of options: {spread or 'no choices'}"
     if given:
-        told += f"; imported: {', '.join(f'{a} {n}' for a, n in sorted(given.items()))}"
-    return Finding(not off, told)
+        said += f"; imported: {', '.join(f'{a} {n}' for a, n in sorted(given.items()))}"
+    return Finding(not off, _said(said, "out of balance", off))
 
 
 def _beyond_chance(letters: Counter[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -249,7 +264,7 @@ def ops_on_pictures(built: Built) -> Finding:
                     0 <= x1 < x2 <= size.width and 0 <= y1 < y2 <= size.height
                 ):
                     off.append(f"{trajectory.id}: {mark.op}")
-    return Finding(not off, f"{ops} marks; off their picture: {off[:5] or 'none'}")
+    return Finding(not off, _said(f"{ops} marks", "off their picture", off))
 
 
 def exports_whole(built: Built) -> Finding:
@@ -263,7 +278,7 @@ def exports_whole(built: Built) -> Finding:
             off.append(f"{row['folder']}: {there} rows, {row['written']} written, {omitted}")
         if row["pictures"] != row["placeholders"]:
             off.append(f"{row['folder']}: {row['pictures']} pictures, {row['placeholders']} places")
-    return Finding(not off, f"{rows_in} rows in; off: {off or 'none'}")
+    return Finding(not off, _said(f"{rows_in} rows in", "not whole", off))
 
 
 EVERY: tuple[Check, ...] = (nothing_lost, parts_intact)

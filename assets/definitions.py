@@ -14,11 +14,29 @@ from pipeline.versions import load, names
 
 VERSIONS = dg.StaticPartitionsDefinition(names())
 KINDS = {
-    "model": {"python"},
+    "model": {"pytorch"},
     "export": {"parquet", "huggingface"},
     "rl_export": {"parquet", "huggingface"},
     "framework_exports": {"parquet", "json"},
+    "gallery": {"html"},
 }
+
+
+def about(name: str, node: Node) -> str:
+    """What a newcomer reads on an asset's page: what it is, where its numbers are, where it lies."""
+    read = ", ".join(f"`{asset}`" for asset in node.inputs) or "the version file alone"
+    promised = "\n".join(f"- `{check.__name__}`: {check.__doc__}" for check in checks_of(name))
+    return f"""{node.about}
+
+A partition is a dataset version, `versions/NAME.yaml`. Choose one: the page then shows rows in,
+rows kept, what was dropped and why, pictures, and the folder in which its files lie.
+
+**Made of** {read}{" (of these, what the version names)" if node.chosen else ""}.
+
+**Promises**, checked whenever it is made; what depends on it is not made if one fails:
+
+{promised}
+"""
 
 
 def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
@@ -33,7 +51,7 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
         partitions_def=VERSIONS,
         deps=[*node.inputs],
         group_name=node.group,
-        description=node.about,
+        description=about(name, node),
         kinds=KINDS.get(node.tables, {"parquet"}),
         code_version=code_version(name),
         check_specs=specs,
@@ -64,14 +82,22 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
 
 
 def jobs() -> list[Any]:
-    """``sets``: the exports, with all that they need; ``all``: the last model and evaluation, too."""
-    selections = {
-        "sets": dg.AssetSelection.assets(*sets()).upstream(),
-        "all": dg.AssetSelection.all(),
+    """``sets``: the exports, with all that they need; ``all``: the rest of the graph, too."""
+    asked = {
+        "sets": (
+            dg.AssetSelection.assets(*sets()).upstream(),
+            "The three sets of a dataset version and their exports, with all that they need.",
+        ),
+        "all": (
+            dg.AssetSelection.all(),
+            "Everything of a dataset version: its sets, its models, their evaluation, the gallery.",
+        ),
     }
     return [
-        dg.define_asset_job(name, selection=selection, partitions_def=VERSIONS)
-        for name, selection in selections.items()
+        dg.define_asset_job(
+            name, selection=selection, partitions_def=VERSIONS, description=description
+        )
+        for name, (selection, description) in asked.items()
     ]
 
 

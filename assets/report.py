@@ -13,6 +13,7 @@ import dagster as dg
 
 from assets import models
 from assets.build import Built
+from assets.gallery import READ
 from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
@@ -24,6 +25,7 @@ from pipeline.versions import EVERY_SPLIT
 
 SHOWN = 6  # trajectories on a contact sheet: some 50 kB
 SCORE_BIN = 0.25
+FILES = 8  # of an asset, listed: more would not be shown in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,14 @@ def metadata(built: Built) -> dict[str, Any]:
         shown |= _model(built)
     if node.tables == "evaluation":
         shown |= _evaluation(built)
+    if node.tables == "gallery":
+        shown |= _gallery(built)
     if (sheet := _sheet(built)) is not None:
         shown["contact sheet"] = _picture(figures.webp(sheet))
+    if built.asset in READ:
+        command = f"`drawloop gallery {built.version.name} --stage {node.split or 'evaluation'}`"
+        shown["look at every one"] = dg.MetadataValue.md(f"{command}, or the asset `gallery`")
+    shown["files"] = dg.MetadataValue.md(_files(built))
     shown["bytes"] = told.bytes
     shown["where"] = dg.MetadataValue.path(told.path)
     return shown
@@ -124,6 +132,27 @@ def sources(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, 
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.items()) or "none"
+
+
+def _gallery(built: Built) -> dict[str, Any]:
+    """Where the page is, and how many trajectories of each stage it shows."""
+    counts = Counter(row["stage"] for row in built.rows("shown", ["stage"]))
+    shown: dict[str, Any] = {
+        "page": dg.MetadataValue.path(f"{built.path}/index.html"),
+        "trajectories by stage": dg.MetadataValue.md(figures.bars(counts)),
+    }
+    if left_out := built.manifest.facts["left_out"]:
+        shown["left out"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in left_out))
+    return shown
+
+
+def _files(built: Built) -> str:
+    """The first few files in its folder, with rows and size."""
+    parts = built.manifest.parts
+    few = sorted(parts, key=lambda name: (not parts[name]["rows"], name))[:FILES]
+    lines = [(n, f"{parts[n]['rows']:,}", f"{parts[n]['bytes'] / 1e3:,.0f} kB") for n in few]
+    more = [(f"and {len(parts) - FILES:,} more", "", "")] if len(parts) > FILES else []
+    return figures.table(("file", "rows", "size"), [*lines, *more])
 
 
 def _picture(webp: bytes) -> dg.MarkdownMetadataValue:

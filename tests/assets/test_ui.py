@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "DAGSTER_HOME": str(place),
     }
     subprocess.run(
-        [BIN / "drawloop", "build", "--sets", "tiny"],
+        [BIN / "drawloop", "build", "tiny"],
         env=environment,
         check=True,
         capture_output=True,
@@ -83,7 +83,7 @@ def test_the_asset_pages_show_counts_plots_checks_and_the_contact_sheet(
         page.on("pageerror", lambda error: errors.append(str(error)))
 
         page.goto(f"{server}/asset-groups")
-        for group in ("problems", "cold", "reflective", "rl", "models", "exports"):
+        for group in ("problems", "cold", "reflective", "rl", "models", "exports", "gallery"):
             page.get_by_text(group, exact=True).first.wait_for(timeout=60_000)
 
         page.goto(f"{server}/assets/cold_set?view=partitions&partition=tiny")
@@ -100,5 +100,14 @@ def test_the_asset_pages_show_counts_plots_checks_and_the_contact_sheet(
 
         page.goto(f"{server}/assets/problems?view=checks")
         page.get_by_text("gold_scores_full").first.wait_for(timeout=60_000)
+
+        page.goto(f"{server}/assets/cold_set?view=overview")
+        for shown in ("Made of", "Promises", "nothing_lost"):
+            page.get_by_text(shown).first.wait_for(timeout=60_000)
+
+        page.goto(f"{server}/assets/gallery?view=partitions&partition=tiny")
+        for shown in ("page", "trajectories by stage", "files"):
+            page.get_by_text(shown, exact=True).first.wait_for(timeout=60_000)
+        page.get_by_text("index.html").first.wait_for(timeout=60_000)
         browser.close()
     assert errors == []
