@@ -11,7 +11,7 @@ from pipeline.images import PictureError, within
 from pipeline.imports import SharegptImport, SourceError
 from pipeline.sources.conversation import conversation
 from pipeline.sources.ingest import Given
-from pipeline.sources.tables import Bad, loaded, table
+from pipeline.sources.tables import Bad, loaded, tables
 
 INFO = "dataset_info.json"
 COLUMNS = {"messages": "conversations", "images": "images"}
@@ -42,7 +42,8 @@ def rows(asked: SharegptImport) -> Iterator[Given | Bad]:
     except PictureError as error:
         raise SourceError(f"{asked.root / INFO}: {error.detail}: it must lie beside") from None
     needed = (columns["messages"], columns["images"])
-    for found in table(file, needed, needed):
+    files = sorted(one for one in file.iterdir() if one.is_file()) if file.is_dir() else [file]
+    for found in tables(files, needed, needed):
         if isinstance(found, Bad):
             yield found
         else:

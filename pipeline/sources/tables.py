@@ -9,7 +9,7 @@ Does not: believe a cell, not even its type: `ingest` looks at each.
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
@@ -81,6 +81,22 @@ def table(
             yield Found(number, place, row)
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}") from None
+
+
+def tables(
+    files: Iterable[Path], needed: Iterable[str] = (), wanted: Iterable[str] = ()
+) -> Iterator[Found | Bad]:
+    """The rows of several files, one file after the other, numbered through.
+
+    Raises:
+        SourceError: as `table`.
+    """
+    before = number = 0
+    for file in files:
+        for one in table(file, needed, wanted):
+            number = before + one.number
+            yield replace(one, number=number)
+        before = number
 
 
 def check(file: Path | str, needed: Iterable[str], there: Iterable[str]) -> None:

@@ -4,13 +4,14 @@ A type of question that is neither a choice nor a number (free-form, for one) ca
 and is refused. ``grid_size`` tells nothing that is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from pipeline.images import PictureError, within
 from pipeline.imports import SourceError, VilasrImport
 from pipeline.sources.conversation import conversation
 from pipeline.sources.ingest import BadRow, Given
-from pipeline.sources.tables import Bad, Found, table
+from pipeline.sources.tables import Bad, Found, tables
 from pipeline.types import Modality
 
 TYPES = {"multiple choice": "choice", "regression": "number", "numerical": "number"}
@@ -30,21 +31,19 @@ TAGS = {
 def rows(asked: VilasrImport) -> Iterator[Given | Bad]:
     if asked.root is None:
         raise SourceError(f"{asked.found} is no folder: name the folder with files and pictures")
-    before = 0
-    for name in asked.files:
-        number = 0
-        try:
-            file = within(asked.root, name)
-        except PictureError as error:
-            raise SourceError(f"files: {error.detail}: it must lie in {asked.root}") from None
-        for found in table(file, RL if asked.form == "rl" else SFT):
-            number = found.number
-            if isinstance(found, Bad):
-                yield Bad(before + number, found.place, found.verdict)
-                continue
-            found = Found(before + number, found.place, found.row)
+    for found in tables(_files(asked.root, asked.files), RL if asked.form == "rl" else SFT):
+        if isinstance(found, Bad):
+            yield found
+        else:
             yield problem(found) if asked.form == "rl" else _spoken(found)
-        before += number
+
+
+def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    for name in names:
+        try:
+            yield within(root, name)
+        except PictureError as error:
+            raise SourceError(f"files: {error.detail}: it must lie in {root}") from None
 
 
 def problem(found: Found) -> Given | Bad:
