@@ -338,7 +338,7 @@ def test_models_that_cannot_be_trained_are_refused(changes: dict[str, Any], said
         (
             "teacher/policy",
             {"kind": "train"},
-            ["teacher.policy", "there are oracle and checkpoint"],
+            ["teacher.policy", "there are oracle, checkpoint and endpoint"],
         ),
         ("base_model/kind", "oracle", ["base_model", "'oracle'", "checkpoint and tiny"]),
         ("base_model", {}, ["base_model", "kind is missing: checkpoint or tiny"]),
