@@ -34,6 +34,7 @@ PROBLEMS, SAMPLES = 60, 6
 TOKENS, SPREAD = 60, 0.7  # of a turn: the median, and the deviation of its logarithm
 SECONDS = 0.008  # a token
 LARGE = 10_000  # trajectories in flight, whose memory is taken
+TAKEN = 2_000  # turns, by when it is
 WARM_S = 5.0  # in which the limit finds its place
 
 
@@ -226,26 +227,20 @@ class Encoding:
 async def large() -> tuple[float, int]:
     """Peak memory, MB, with `LARGE` trajectories in flight, and how many turns were taken."""
     version = load("oracles")
-    given = _problems(version, LARGE // 4)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    most = turns = 0
+    given = _problems(version, LARGE // 10)
     async with served(1024) as port:
         policy = _Counting(teacher(version, port, 1024))
-        runs = rollout(policy, given, 4, version.limits, version.wire, LARGE)
-        done = 0
-        async for run in runs:
-            assert isinstance(run, Trajectory), run
-            done += 1
-            if policy.now:
-                most = max(most, policy.most)
-            if done >= LARGE // 8:
-                break  # the rest is still in flight
-        await runs.aclose()  # type: ignore[attr-defined]
-        turns = policy.turns
+        runs = rollout(policy, given, 10, version.limits, version.wire, LARGE)
+        taking = asyncio.ensure_future(anext(aiter(runs)))  # which starts them all
+        while policy.turns < TAKEN:
+            await asyncio.sleep(1)
+            if taking.done():
+                assert isinstance(taking.result(), Trajectory), taking.result()
+        most, turns = policy.most, policy.turns
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
     assert most >= LARGE, most
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"# {peak:.0f} MB, {before:.0f} of them before", file=sys.stderr)
-    return peak, turns
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, turns
 
 
 class _Counting:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.protocol import CHOOSE, MEASURE
-from pipeline.sources.ingest import BadRow, Given
+from pipeline.sources.ingest import FRAMES, BadRow, Given
 from pipeline.sources.tables import Bad, Found
+from pipeline.types import Modality
 
 PLACE = "<image>"
 MAX_TURNS = 200
@@ -59,6 +60,7 @@ def conversation(
         answer=answer,
         pictures=shown[:first],
         turns=tuple(turns),
+        modality=Modality.VIDEO if first == FRAMES else None,  # nothing else tells
     )
 
 
