@@ -201,7 +201,7 @@ def parts(place: Path) -> dict[str, str]:
 def trial(place: Path, kills: int, seed: int) -> list[str]:
     """What went wrong, of sampling that is killed so many times; says what happens as it does."""
     version = parse("killed", VERSION.format(problems=8 + 2 * kills))
-    calm, disturbed, log = place / "calm", place / "killed", place / "asked"
+    calm, log = place / "calm", place / "asked"
     told, port_to = fork.Pipe(duplex=False)
     teacher = fork.Process(target=serve, args=(port_to, log), daemon=True)
     teacher.start()
@@ -211,34 +211,44 @@ def trial(place: Path, kills: int, seed: int) -> list[str]:
         done(run_once(version, calm, port, 0))
         took, every = time.monotonic() - start, {key for _, key in logged(log)}
         print(f"undisturbed: {len(every)} turns in {took:.1f} s", flush=True)
-        died, most = (
-            0,
-            1.6 * log.stat().st_size / (kills + 1),
-        )  # four fifths are asked by the last kill
-        for run in range(1, kills + 1):
+        most = log.stat().st_size / (kills + 1)  # half of the turns are asked for by the last kill
+        died, run, first, again, wrong = 0, 0, 1, 0, list[str]()
+        disturbed = place / "killed"
+        while died <= kills:  # the last is let through
+            run += 1
             asked_by = log.stat().st_size + rng.uniform(0, most)
             client = run_once(version, disturbed, port, run)
-            died += killed(client, log, asked_by, rng.uniform(0, LATENCY_S[1]))
-        done(run_once(version, disturbed, port, kills + 1))
+            if died < kills and killed(client, log, asked_by, rng.uniform(0, LATENCY_S[1])):
+                died += 1
+                continue
+            done(client)
+            asked = [(n, key) for n, key in logged(log) if first <= n <= run]
+            wrong += judged(calm, disturbed, asked, every)
+            again += len(asked) - len(every)
+            if died == kills:
+                break
+            first, disturbed = run + 1, place / f"killed-{run}"  # it was done before: anew
     finally:
         teacher.kill()
         teacher.join()
-    asked = [(run, key) for run, key in logged(log) if run]
-    finished = logged(disturbed / "finished")
-    wrong = list(asked_again(asked, finished))
-    if died < kills:
-        wrong.append(f"only {died} of {kills} were killed: the others were done before")
-    if {key for _, key in asked} != every:
-        wrong.append("other turns were asked for than in the undisturbed run")
-    if parts(calm) != parts(disturbed) or not parts(calm):
-        wrong.append("the parquet differs")
     print(
-        f"{died} killed; {len(every)} turns, asked for {len(asked)} times: {len(asked) - len(every)} "
-        f"again that were on their way at a kill, {len(wrong)} wrong",
+        f"{died} killed; {len(every)} turns; {again} were asked for again that were on their way at a "
+        f"kill, {len(wrong)} wrong",
         *wrong,
         sep="\n  ",
     )
     return wrong
+
+
+def judged(
+    calm: Path, disturbed: Path, asked: list[tuple[int, Key]], every: set[Key]
+) -> Iterator[str]:
+    """What is wrong with an asset whose clients were killed, now that it is there."""
+    yield from asked_again(asked, logged(disturbed / "finished"))
+    if {key for _, key in asked} != every:
+        yield "other turns were asked for than in the undisturbed run"
+    if parts(calm) != parts(disturbed) or not parts(calm):
+        yield "the parquet differs"
 
 
 def main() -> None:
