@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("vllm")
             item.add_marker(pytest.mark.filterwarnings("ignore"))
+            if find_spec("vllm") is None:
+                item.add_marker(pytest.mark.skip(reason="no vLLM here: make test-vllm"))
 
 
 @pytest.fixture(scope="session", autouse=True)
