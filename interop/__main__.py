@@ -58,6 +58,13 @@ ABOUT = (
     "of the first row, every decoded picture is compared with what was drawn, pixel by pixel. The model "
     "is the tiny Qwen2.5-VL in `weights/`. [exports.md](exports.md) says how to use each."
 )
+NOTES = (
+    "TRL is given Qwen2.5-VL's own chat template, as its trainer knows that one and not the tiny model's.",
+    "LLaMA-Factory imports torchaudio, of which no wheel fits this torch: an empty module stands in for it.",
+    "ms-swift holds Qwen's own id of `<|image_pad|>`; for the check it is told the tiny model's.",
+    "EasyR1 is in no package index: its code comes from a checkout that `EASYR1` names.",
+    "`vilasr-rl` is checked by our own tests alone: its loader is part of ViLaSR's trainer.",
+)
 TOLD = ("transformers", "datasets", "torch")  # versions that a table names beside the framework's
 FRAMEWORKS = {
     "trl": "trl",
@@ -154,6 +161,7 @@ def page(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         versions = ", ".join(f"{name} {version}" for name, version in outcome.versions.items())
         lines.append(f"| {outcome.name} | {versions or '–'} | {outcome.failed or 'all loaded'} |")
+    lines += ["", *(f"- {note}" for note in NOTES)]
     return "\n".join(lines) + "\n"
 
 
