@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -76,14 +77,16 @@ def _needs_no_daemon(opened: Any) -> None:
 def _start(versions: Sequence[str], job: str, mark: str) -> None:
     words = ["job", "backfill", "-m", "assets.definitions", "--job", job, "--noprompt"]
     words += ["--partitions", ",".join(versions), "--tags", json.dumps({TAG: mark})]
-    done = subprocess.run(  # noqa: S603  names of versions that were loaded
-        [sys.executable, "-m", "dagster", *words],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "DAGSTER_HOME": str(home())},
-    )  # fmt: skip
+    with tempfile.TemporaryFile() as said:  # no pipe: the runs would hold it open to their end
+        done = subprocess.run(  # noqa: S603  names of versions that were loaded
+            [sys.executable, "-m", "dagster", *words],
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False,
+            env={**os.environ, "DAGSTER_HOME": str(home())},
+        )  # fmt: skip
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise BackfillError(f"dagster job backfill failed: {said[-1].strip()}")
+        raise BackfillError(f"dagster job backfill failed: {lines[-1].strip()}")
 
 
 def _runs(opened: Any, mark: str) -> Sequence[Any]:
