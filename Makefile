@@ -21,7 +21,7 @@ test-slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow
 
 test-vllm: $(VLLM)/.ready  ## vLLM without a GPU beside transformers: in process, as a server, GRPO
-	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+	$(VLLM)/bin/python -m pytest -p no:unraisableexception -m vllm tests/vllm  # vLLM leaves sockets to the end
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
