@@ -59,8 +59,8 @@ ABOUT = (
     "is the tiny Qwen2.5-VL in `weights/`. [exports.md](exports.md) says how to use each."
 )
 NOTES = (
-    "TRL is given Qwen2.5-VL's own chat template: its trainer knows that one, not the tiny model's.",
-    "LLaMA-Factory imports torchaudio, of which no wheel fits this torch: an empty module stands in.",
+    "TRL is given Qwen2.5-VL's chat template, which its trainer knows, and not the tiny one's.",
+    "LLaMA-Factory imports torchaudio, and no wheel of it fits this torch: an empty module stands in.",
     "ms-swift holds Qwen's own id of `<|image_pad|>`; for the check it is told the tiny model's.",
     "EasyR1 is in no package index: its code comes from a checkout that `EASYR1` names.",
     "`vilasr-rl` is checked by our own tests alone: its loader is part of ViLaSR's trainer.",
