@@ -15,7 +15,7 @@ from assets.inputs import Inputs, put
 from pipeline.exporters import PROBLEMS
 from pipeline.exporters.card import Story, Yield
 from pipeline.exporters.export import Given, Report, export
-from pipeline.exporters.origins import origins
+from pipeline.exporters.origins import Origin, origins
 from pipeline.exporters.wanted import Wanted
 from pipeline.manifest import Manifest
 from pipeline.rows import Row
@@ -118,13 +118,15 @@ def _schema(store: Store, asset: str, address: str, manifest: Manifest) -> pa.Sc
 def story(version: Version, set_: str, manifest: Manifest, store: Store) -> Story:
     """How a set came to be, by the manifests of all that it was made from."""
     facts = manifest.facts
-    stages, recipe = [], {}
+    stages, recipe, imported = [], {}, []
     for address, made in facts["lineage"].items():
         asset = made["asset"]
         recipe[asset] = made["decided_by"]
         upstream = store.manifest(asset, address)
         if upstream is None or asset.endswith("_model"):
             continue
+        told = upstream.facts.get("imports", {})
+        imported += [Origin(n, one["origin"], one["licence"]) for n, one in told.items()]
         counts = dict(upstream.facts["yield"])
         stages.append(Yield(asset, counts.pop("kept", 0), dict(sorted(counts.items()))))
     mix = recipe["problems"]
@@ -141,7 +143,7 @@ def story(version: Version, set_: str, manifest: Manifest, store: Store) -> Stor
             "renderer": facts["renderer"],
         },
         recipe=recipe,
-        origins=origins(mix["tasks"], mix["sources"]),
+        origins=[*origins(mix["tasks"], mix["sources"]), *imported],
     )
 
 

@@ -23,7 +23,7 @@ BACK = """
 description: what was exported
 canvas: {smallest: 112, largest: 140}
 problems:
-  imports: {back: {path: exported, origin: ours, licence: ours, IMPORT}}
+  imports: {back: {path: exported, origin: a friend, licence: CC-BY-4.0, IMPORT}}
   splits: {skills: 0, cold: COLD, reflective: 0, rl: RL, evaluation: 0}
 rollout: {max_context: 6144}
 teacher: {policy: {kind: TEACHER}, sampling: {samples: 1}}
@@ -92,3 +92,19 @@ def test_what_is_exported_comes_back_equal(
     back = imported(store, versions, how, set_)
     assert {problem.modality for problem, _ in out} == {*Modality}
     assert {facts(*one) for one in back} == {facts(*one) for one in out}
+
+
+def test_the_card_of_an_imported_set_says_whose_it_is(store: Store, versions: Path) -> None:
+    exported(store, versions, "vilasr-sft", "cold")
+    imported(store, versions, SHAREGPT, "cold")
+    version, card = load("back"), versions / "card"
+    for asset in needed(["cold_export"], version):
+        build(asset, version, store)
+    words = ["export", "back", "--format", "trl-sft", "--set", "cold", "--to", str(card)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert any("a friend" in line and "CC-BY-4.0" in line for line in card_lines(card))
+
+
+def card_lines(folder: Path) -> list[str]:
+    return (folder / "README.md").read_text().splitlines()
