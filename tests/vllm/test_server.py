@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from pipeline import canvas, tokens
+from pipeline.policies import EndpointPolicy
+from pipeline.policies import Sampling as Sampled
 from pipeline.protocol import FAMILIES, Picture, render
 from pipeline.rollout import advance
+from pipeline.teachers.endpoint import Endpoint
 from pipeline.teachers.local import Local
 from pipeline.types import Problem, State
 from tests.served import NAME, served
-from tests.vllm.conftest import BASE, GREEDY, LIMITS
+from tests.vllm.conftest import BASE, GREEDY, LIMITS, rolled
 
 FAMILY = FAMILIES["qwen2.5-vl"]
 NEAR = 1e-3  # the server rounds what it tells
@@ -77,6 +80,32 @@ def test_the_servers_ids_and_log_probabilities_are_those_of_transformers(
             now = advance(now, turn, LIMITS, FAMILY, tokens.counter(local.words))
     print(f"\n{same} turns alike, {several} of them after drawings")
     assert several >= 3
+
+
+def test_a_teacher_behind_the_server_says_what_transformers_says(
+    address: str, local: Local, asked: list[Problem]
+) -> None:
+    policy = EndpointPolicy(
+        kind="endpoint",
+        model=NAME,
+        servers=(address,),
+        token_ids=True,
+        extra={"logit_bias": {str(n): -100 for n in local.words.vision}},
+    )
+    sampling = Sampled(samples=1, temperature=0.0, top_p=1.0, max_tokens=GREEDY.max_tokens)
+    served_by = Endpoint(policy, sampling, LIMITS, FAMILY, seed=0, key=None)
+    few = asked[:4]
+    ours, theirs = (rolled(policy, few, local.words) for policy in (local, served_by))
+    assert [turn.text for t in theirs for turn in t.turns] == [
+        t.text for o in ours for t in o.turns
+    ]
+    turns = [turn for told in theirs for turn in told.turns]
+    assert [turn.ids for turn in turns] == [turn.ids for told in ours for turn in told.turns]
+    for told, turn in zip(turns, (t for o in ours for t in o.turns), strict=True):
+        assert told.logprobs == pytest.approx(turn.logprobs, abs=NEAR)
+        assert told.usage is not None
+        assert told.usage.completion_tokens == len(told.ids or ())
+    assert max(len(told.turns) for told in theirs) > 1
 
 
 def test_a_log_of_a_server_that_does_not_come_up_is_told(tmp_path: Path) -> None:
