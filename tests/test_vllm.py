@@ -10,6 +10,7 @@ from assets import models
 from assets.graph import address
 from pipeline import teachers
 from pipeline.policies import VllmPolicy
+from pipeline.rollout import IN_FLIGHT
 from pipeline.teachers.vllm import collapsed, seed_of
 from pipeline.versions import Version, VersionError, parse
 from tests.assets.conftest import TINY
@@ -41,7 +42,7 @@ def test_a_stage_has_as_many_trajectories_under_way_as_its_engine_works_on() -> 
     asked = version(", engine: {at_once: 300}")
     assert isinstance(asked.teacher.policy, VllmPolicy)
     assert teachers.in_flight(asked.teacher) == 300
-    assert teachers.in_flight(parse("tiny", TINY).teacher) == teachers.IN_FLIGHT
+    assert teachers.in_flight(parse("tiny", TINY).teacher) == IN_FLIGHT
 
 
 @pytest.mark.parametrize(

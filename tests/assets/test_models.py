@@ -102,7 +102,7 @@ def test_a_model_may_start_and_learn_otherwise() -> None:
 def test_another_repetition_moves_the_models_and_what_they_sample_and_shares_the_rest() -> None:
     shared = {
         "problems", "base_model", "drawing_skills", "teacher_trajectories", "cold_set",
-        "skills_export", "cold_export",
+        "skills_export", "cold_export", "framework_exports",
     }  # fmt: skip
     assert (
         moved(lambda text: text.replace("seed: 5", "seed: 5\nrepetition: 1")) == {*NODES} - shared
@@ -433,7 +433,11 @@ def test_the_evaluation_s_tables_are_short_enough_to_be_shown_in_place(
 
 
 def test_trying_a_version_goes_on_without_the_models_that_are_not_built(
-    training: Version, store: Store, sampled: list[str], tmp_path: Path
+    training: Version,
+    store: Store,
+    sampled: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = "\n".join(trial.trial(training, store, 1, tmp_path / "try"))
     assert "== teacher (oracle)" in told
@@ -446,6 +450,9 @@ def test_trying_a_version_goes_on_without_the_models_that_are_not_built(
     sampled.clear()
     told = "\n".join(trial.trial(training, store, 1, tmp_path / "try"))
     assert "it is made by this version" not in told
+    assert sampled == [], "the build has asked for these turns"
+    monkeypatch.setenv("DRAWLOOP_REPLAY", str(tmp_path / "elsewhere"))
+    assert told == "\n".join(trial.trial(training, store, 1, tmp_path / "try"))
     assert sampled == [f"{built[model].path}/model" for model in TRAINED[:2]]
 
 

@@ -317,7 +317,7 @@ def test_the_recipe_runs_to_its_end_on_a_folder_of_pictures(folder: Path, tmp_pa
                     reflective_model=ORACLES)  # fmt: skip
     store = Store.at(tmp_path / "data")
     for asset in NODES:
-        if asset != "evaluation":
+        if asset not in ("evaluation", "gallery"):
             built = build(asset, version, store)
             for check in checks_of(asset):
                 assert check(built).passed, (asset, check(built))
