@@ -320,7 +320,7 @@ def test_a_backfill_from_the_bare_command_line_ends_in_success(place: dict[str, 
         while not all(
             row["path"]
             for row in json.loads(drawloop(place, "status", name, "--json").stdout)
-            if row["asset"] not in ("grpo_model", "evaluation")
+            if row["asset"] not in ("grpo_model", "evaluation", "gallery")
         ):
             assert time.monotonic() < deadline, drawloop(place, "status", name).stdout
             time.sleep(1)
