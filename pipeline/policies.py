@@ -92,7 +92,9 @@ class EndpointPolicy(Section):
     encoding: Literal["png", "webp", "jpeg"] = "png"  # of pictures; png and webp lose nothing
     quality: Annotated[Whole, Field(ge=1, le=100)] | None = None  # of a jpeg
     token_ids: Flag = False  # ask for the ids that were sampled, and their log-probabilities (vLLM)
-    extra: dict[str, Scalar | dict[str, Real]] = {}  # more fields of a request, as top_k, logit_bias
+    extra: dict[
+        str, Scalar | dict[str, Real]
+    ] = {}  # more fields of a request, as top_k, logit_bias
 
     servers: Annotated[tuple[str, ...], Field(min_length=1, max_length=1024)]  # base URLs
     key_from: str | None = None  # the environment variable that holds the key

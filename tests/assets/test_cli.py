@@ -240,6 +240,7 @@ def _spawned_by(parent: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_two_versions_built_at_once_are_what_each_is_alone(
     place: dict[str, str], tmp_path: Path
 ) -> None:
@@ -293,6 +294,7 @@ def killed_builds(place: dict[str, str], moments: list[float]) -> None:
                 )
 
 
+@pytest.mark.slow
 def test_builds_that_are_killed_leave_whole_assets_and_the_next_ends_with_equal_bytes(
     place: dict[str, str], tmp_path: Path
 ) -> None:
