@@ -43,3 +43,20 @@ def test_files_that_differ_are_named(tmp_path: Path) -> None:
         "asset/a/part differs",
         "asset/b/part differs",
     ]
+
+
+def test_only_how_long_a_training_took_may_differ(tmp_path: Path) -> None:
+    def trained(name: str, seconds: float, loss: float) -> dict[str, str]:
+        folder = tmp_path / name / "cold_model" / "address"
+        folder.mkdir(parents=True)
+        row = {"step": 1, "loss": loss, "seconds": seconds}
+        (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+        parts = {"metrics.jsonl": {"sha256": f"{seconds}"}, "model": {"sha256": "same"}}
+        (folder / "manifest.json").write_text(json.dumps({"parts": parts}))
+        return hashes(tmp_path / name)
+
+    calm = trained("calm", 1.0, 0.5)
+    assert differences(calm, trained("slower", 2.0, 0.5)) == []
+    assert differences(calm, trained("other", 1.0, 0.6)) == [
+        "cold_model/address/metrics.jsonl differs"
+    ]
