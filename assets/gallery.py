@@ -173,11 +173,12 @@ def _of_rl(version: Version, inputs: Inputs) -> Iterator[Group]:
 
 
 def _of_evaluation(version: Version, inputs: Inputs) -> Iterator[Group]:
-    """What every model wrote, model after model: the problems are read again for each."""
-    told = inputs.rows("evaluation", "trajectories", ["model", "split", *GRADED])
-    for (model, split), some in groupby(told, itemgetter("model", "split")):
+    """What every model wrote, sampled and then greedily: the problems are read again for each."""
+    told = inputs.rows("evaluation", "trajectories", ["model", "split", "greedy", *GRADED])
+    for (model, split, greedy), some in groupby(told, itemgetter("model", "split", "greedy")):
+        writer = f"{model}, greedy" if greedy else model
         for problem, found in _beside(inputs.problems(split, pictures=True), [some]):
-            yield problem, [_exhibit(version, "evaluation", model, row, None) for row in found]
+            yield problem, [_exhibit(version, "evaluation", writer, row, None) for row in found]
 
 
 def _exhibit(
