@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,16 +68,17 @@ def _trained(config: dict[str, Any], out: Path, kind: str, lines: list[dict[str,
 
 
 def _evaluate(config: dict[str, Any], out: Path) -> None:
-    """Every model answers with the gold solution."""
+    """Every model answers with the gold solution, in the order in which the real one lays it down."""
     made, summary = [], []
     for name, policy in zip(config["names"], config["policies"], strict=True):
-        greedy = config["greedy"] and json.loads(policy)["kind"] != "oracle"
+        passes = [False] * config["samples"]  # every problem so often, and then once greedily
+        passes += [True] if config["greedy"] and json.loads(policy)["kind"] != "oracle" else []
         for split in config["splits"]:
             some = [
-                {"model": name, "split": split, "greedy": sample == config["samples"], **row}
+                {"model": name, "split": split, "greedy": greedy, **row}
+                for greedy, times in sorted(Counter(passes).items())
                 for problem in _problems(config, split)
-                for sample in range(config["samples"] + greedy)
-                for row in [_gold(config, problem)]
+                for row in [_gold(config, problem)] * times
             ]
             made += some
             summary += list(_told(config, name, split, some))
