@@ -18,13 +18,14 @@ from assets.inputs import FACTS, REJECTS
 from pipeline import compare, rows
 from pipeline.compare import Asked, Change, Distribution, Flows, Judged, Met, Value
 from pipeline.manifest import Manifest
+from pipeline.mix import EVERY_SPLIT
 from pipeline.policies import MODELS
 from pipeline.problems import fingerprints
 from pipeline.reward import number
 from pipeline.rows import Row
 from pipeline.store import Store, StoreError
 from pipeline.teachers.oracle import Rates
-from pipeline.versions import EVERY_SPLIT, Version, VersionError, load, names, parse
+from pipeline.versions import Version, VersionError, load, names, parse
 
 SETS = ("cold_set", "reflective_set", "rl_problems")
 BUILD = re.compile(r"(?:(?P<asset>\w+)/)?(?P<start>[0-9a-f]{4,16})/?")

@@ -18,10 +18,10 @@ from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
 from pipeline.images import Pixels
+from pipeline.mix import EVERY_SPLIT
 from pipeline.rollout import retrace
 from pipeline.rows import Row
 from pipeline.types import Problem, State, Stop, Trajectory
-from pipeline.versions import EVERY_SPLIT
 
 SHOWN = 6  # trajectories on a contact sheet: some 50 kB
 SCORE_BIN = 0.25

@@ -10,6 +10,7 @@ import yaml
 
 from pipeline import versions
 from pipeline.decisions import Decision
+from pipeline.mix import EVERY_SPLIT, TRAINING_UNITS
 from pipeline.policies import MODELS, TRAINED
 from pipeline.protocol import FAMILIES
 from pipeline.reflection import Tolerance
@@ -19,7 +20,7 @@ from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS
 from pipeline.teachers.oracle import Rates
 from pipeline.types import SPLITS
-from pipeline.versions import EVERY_SPLIT, TRAINING_UNITS, Version, VersionError, load, names, parse
+from pipeline.versions import Version, VersionError, load, names, parse
 
 SHIPPED = Path(versions.__file__).parent.parent / "versions"
 GOOD = """\

@@ -17,9 +17,10 @@ from assets.build import build
 from assets.cli import main
 from assets.diff import Diff, diff, side
 from assets.graph import NODES, address, needed, sets
+from pipeline.mix import EVERY_SPLIT
 from pipeline.rows import Row
 from pipeline.store import Store
-from pipeline.versions import EVERY_SPLIT, load
+from pipeline.versions import load
 from tests.assets.conftest import TINY
 
 VARIANTS = {
