@@ -77,8 +77,7 @@ def gallery(
 def results(version: str, as_json: bool) -> None:
     """How the models of VERSION do, where its evaluation is built: tables, and a plot."""
     from assets.build import find
-    from assets.report import accuracies, by_part
-    from assets.report import results as every_model
+    from assets.results import accuracies, by_part, every_model
     from pipeline.images import png
 
     chosen, store = load(version), Store.at()
