@@ -161,8 +161,9 @@ def differ(a: str, b: str, as_json: bool) -> None:
     Each is a version, a path to a version file, or a build: an asset's address, or how it starts, as
     `drawloop status` prints it.
     """
-    from assets.diff import diff, side
+    from assets.diff import diff
     from assets.sections import sections
+    from assets.sides import side
 
     store = Store.at()
     found = diff(side(a, store), side(b, store), store)
