@@ -46,7 +46,7 @@ Facet = Literal["task", "answer", "difficulty"]
 
 
 class Rollout(Section):
-    """METHOD's stop limits; a task's own number of turns overrides ``max_turns``."""
+    """Where a trajectory is stopped; a task's own number of turns overrides ``max_turns``."""
 
     max_turns: Annotated[Whole, Field(ge=1, le=100)] = 10
     task_turns: dict[str, Annotated[Whole, Field(ge=1, le=100)]] = {"maze": 20}
