@@ -58,11 +58,27 @@ def trainers() -> Pretending:
     return Pretending()
 
 
+@pytest.fixture(scope="session")
+def before_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has all that the first model of the version is trained on; not to be changed."""
+    store, version = Store.at(tmp_path_factory.mktemp("taught")), parse("training", TRAINING)
+    for asset in needed(["skills_export", "cold_export"], version):
+        build(asset, version, store)
+    return Path(store.root)
+
+
+@pytest.fixture
+def taught(before_training: Path, store: Store) -> Store:
+    """A store of one's own with that in it."""
+    shutil.copytree(before_training, store.root)
+    return store
+
+
 @pytest.fixture
 def made(
-    training: Version, store: Store, sampled: list[str], trainers: Pretending
+    training: Version, taught: Store, sampled: list[str], trainers: Pretending
 ) -> dict[str, Built]:
-    return build_all(training, store, trainers)
+    return build_all(training, taught, trainers)
 
 
 def moved(change: Callable[[str], str]) -> set[str]:
@@ -252,16 +268,16 @@ def test_a_seat_that_is_empty_holds_no_policy_and_is_not_evaluated(
 
 
 def test_what_a_trainer_says_of_its_failure_reaches_the_builder_and_nothing_is_published(
-    training: Version, store: Store
+    training: Version, taught: Store
 ) -> None:
     with pytest.raises(TrainerFailed, match=r"^sft: no row is left to train on$"):
-        build_all(training, store, Pretending(failing=("trainers.sft",)))
-    assert find("cold_export", training, store) is not None
-    assert find("cold_model", training, store) is None
+        build_all(training, taught, Pretending(failing=("trainers.sft",)))
+    assert find("cold_export", training, taught) is not None
+    assert find("cold_model", training, taught) is None
 
 
 def test_a_run_that_was_killed_is_gone_on_with_in_the_same_folder_with_the_same_configuration(
-    training: Version, store: Store, trainers: Pretending
+    training: Version, taught: Store, trainers: Pretending
 ) -> None:
     class Killed(BaseException):
         pass
@@ -274,24 +290,24 @@ def test_a_run_that_was_killed_is_gone_on_with_in_the_same_folder_with_the_same_
         raise Killed
 
     with pytest.raises(Killed):
-        build_all(training, store, dying)
+        build_all(training, taught, dying)
     for asset in needed(["cold_model"], training):
-        build(asset, training, store, trainers)
+        build(asset, training, taught, trainers)
     ((_, config),) = trainers.asked
     assert [config] == [json.loads(text) for text in asked]
     assert Path(config["out"], "half-way").exists()
 
 
 def test_weights_that_are_not_those_that_were_trained_are_not_published(
-    training: Version, store: Store, trainers: Pretending
+    training: Version, taught: Store, trainers: Pretending
 ) -> None:
     def flipping(module: str, config: Path) -> None:
         trainers(module, config)
         (config.parent / "model" / "model.safetensors").write_bytes(b"flipped")
 
     with pytest.raises(StoreError, match="is damaged: delete"):
-        build_all(training, store, flipping)
-    assert find("cold_model", training, store) is None
+        build_all(training, taught, flipping)
+    assert find("cold_model", training, taught) is None
 
 
 # Damage and what may go --------------------------------------------------------------------------
@@ -371,7 +387,7 @@ def test_an_evaluation_that_lacks_an_answer_is_found(made: dict[str, Built]) -> 
 
 
 def test_a_table_that_does_not_tell_the_trajectories_is_found(
-    training: Version, store: Store, sampled: list[str], trainers: Pretending
+    training: Version, taught: Store, sampled: list[str], trainers: Pretending
 ) -> None:
     def flattering(module: str, config: Path) -> None:
         trainers(module, config)
@@ -379,7 +395,7 @@ def test_a_table_that_does_not_tell_the_trajectories_is_found(
             path = config.parent / "evaluation.json"
             path.write_text(path.read_text().replace('"accuracy": 1.0', '"accuracy": 0.9', 1))
 
-    built = build_all(training, store, flattering)["evaluation"]
+    built = build_all(training, taught, flattering)["evaluation"]
     finding = checks.summary_agrees(built)
     assert not finding.passed
     assert "base_model on evaluation" in finding.said
@@ -465,14 +481,14 @@ def test_nobody_is_trained_from_an_oracle(base: Path) -> None:
 
 
 def test_a_real_trainer_trains_a_tiny_model_on_the_exports_in_a_process_of_its_own(
-    store: Store, smalls: "dict[str, Small]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taught: Store, smalls: "dict[str, Small]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRAWLOOP_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     shutil.copytree(smalls["qwen2.5-vl"].folder, lay_base(tmp_path / "weights"), dirs_exist_ok=True)
     version = parse("real", TRAINING.replace("epochs: 2, lr", "steps: 2, lr"))
     for asset in needed(["cold_model"], version):
-        built = build(asset, version, store)
+        built = build(asset, version, taught)
     for check in checks_of("cold_model"):
         assert check(built).passed
     assert built.manifest.facts["trained"]["steps"] == 2
@@ -486,18 +502,18 @@ def test_a_real_trainer_trains_a_tiny_model_on_the_exports_in_a_process_of_its_o
         "broken", TRAINING.replace("epochs: 2, lr: 1e-3", "steps: 1, lr: 1e-3, max_tokens: 16")
     )
     with pytest.raises(TrainerFailed, match=r"^sft: no row of .* is left to train on: .*16 tokens"):
-        build("cold_model", broken, store)
+        build("cold_model", broken, taught)
 
 
 @pytest.mark.usefixtures("base")
 def test_a_set_of_a_limited_size_and_another_start_reach_the_trainer(
-    store: Store, sampled: list[str]
+    taught: Store, sampled: list[str]
 ) -> None:
     text = TRAINING.replace("rule: paper", "rule: none, limit: 4")
     text = text.replace("lr: 2e-4", "start: base_model, data: [cold, reflective]")
     version, trainers = parse("otherwise", text + "repetition: 2\n"), Pretending()
     wanted = needed(["grpo_model"], version)
-    made = {asset: build(asset, version, store, trainers) for asset in wanted}
+    made = {asset: build(asset, version, taught, trainers) for asset in wanted}
     assert made["reflective_set"].manifest.tables["reflective"] == 4
     assert made["reflective_set"].manifest.facts["yield"]["over_limit"] > 0
     config = [asked for module, asked in trainers.asked if module == "trainers.sft"][-1]
