@@ -53,7 +53,7 @@ LENIENT = {
     "keys": "keys that no op has, or the same key twice",
 }
 
-_ACTION = re.compile(r"Action:[ \t]*([^\n<`]*)", re.IGNORECASE)
+_ACTION = re.compile(r"[Aa](?i:ction):[ \t]*([^\n<`]*)")  # a class in front is found quickly
 _TOOLS = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[{\]}]")
@@ -269,17 +269,19 @@ def _parse(text: str) -> Step | Answer:
     thought, body = _thought(text, lenient)
     fenced = body.split("```")  # no regular expression: a hostile turn must not make it backtrack
     before, answers, after = _split_answers(fenced[0] + "\n".join(fenced[2:]))
-    actions = list(_ACTION.finditer(before + after))
+    prose = before + after
+    actions = list(_ACTION.finditer(prose))
     if not actions:
         raise _Malformed("no action")
     if len(actions) > 1:
         raise _Malformed(f"{len(actions)} actions in one turn")
     action = actions[0]
+    ahead = before[: action.start()].strip()
     if "think" in lenient and not thought:
-        thought = before[: action.start()].strip()
-    elif before[: action.start()].strip():
+        thought = ahead
+    elif ahead:
         lenient.append("stray")
-    if (before + after)[action.end() :].strip():
+    if prose[action.end() :].strip():
         lenient.append("stray")
     tool = _tool(action, lenient)
     if len(fenced) > 1 and (tool == ANSWER or answers):
@@ -403,7 +405,7 @@ def _op(row: Any, lenient: list[str]) -> Op:
     if not isinstance(row, dict):
         raise _Malformed(f"an op that is a JSON {type(row).__name__}")
     k, label = row.get("index"), row.get("label")
-    if k is None or isinstance(k, bool) or not isinstance(k, int):
+    if type(k) is not int:  # a boolean is an int, and no index
         raise _Malformed("index missing" if k is None else f"index {_brief(k)} is not an integer")
     if not isinstance(label, str) or not label.strip():
         raise _Malformed("label missing" if label is None else "a label that is empty or no text")
@@ -433,13 +435,18 @@ def _numbers(row: dict[str, Any], key: str, count: int, lenient: list[str]) -> l
     values = row.get(key)
     if not isinstance(values, list) or len(values) != count:
         raise _Malformed(f"{key} missing" if values is None else f"{key} is not {count} numbers")
+    whole = True
     for value in values:
-        if type(value) not in (int, float):  # a boolean is an int, and no number
-            raise _Malformed(f"{key} holds {_brief(value)}, not a number")
+        if type(value) is not int:  # a boolean is an int, and no number
+            if type(value) is not float:
+                raise _Malformed(f"{key} holds {_brief(value)}, not a number")
+            whole = False
         if not -MAX_COORDINATE <= value <= MAX_COORDINATE:  # infinite is out of range too
             raise _Malformed(f"{key} holds a number that is no coordinate")
-        if value % 1:
-            lenient.append("fraction")
+    if whole:  # as nearly always
+        return values
+    if any(value % 1 for value in values):
+        lenient.append("fraction")
     return [round(value) for value in values]
 
 

@@ -106,19 +106,9 @@ def advance(
 
 def _after(state: State, turn: Turn) -> State:
     """What a turn, checked, makes of a state."""
-    drawn, observed = state, (*state.observed, 0)
     if isinstance(turn.parsed, Step):
-        drawn = canvas.execute(state, turn.parsed)
-        observed = drawn.observed
-    return State(
-        problem=state.problem,
-        sample=state.sample,
-        turns=(*state.turns, turn),
-        views=drawn.views,
-        observed=observed,
-        live=drawn.live,
-        successions=drawn.successions,
-    )
+        return canvas.execute(state, turn.parsed, turn)
+    return replace(state, turns=(*state.turns, turn), observed=(*state.observed, 0))
 
 
 def _stop(
