@@ -53,6 +53,14 @@ LENIENT = {
     "keys": "keys that no op has, or the same key twice",
 }
 
+# The grammar to the letter. What does not match, or holds a "<" or "`" where tags or fences could
+# hide, is read piece by piece: `parse` gives the same either way, and this way in a third of the time.
+_STRICT = re.compile(
+    r"""<think>([^<]*)</think>[ ]Action:[ ](?:
+        (Object[ ]Mapper|Path[ ]Tracer)\n```json(\n[^`<]*\n)```
+        | Answer\n<answer>([^`<]*)</answer>)\s*""",
+    re.VERBOSE,
+)
 _ACTION = re.compile(r"[Aa](?i:ction):[ \t]*([^\n<`]*)")  # a class in front is found quickly
 _TOOLS = {tool.casefold(): tool for tool in (BOX_TOOL, LINE_TOOL, ANSWER)}
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
@@ -265,6 +273,8 @@ def _parse(text: str) -> Step | Answer:
         raise _Malformed(f"{len(text)} characters, at most {MAX_CHARS} are read")
     if text != clean(text):
         raise _Malformed("not Unicode text: it holds a lone surrogate")
+    if strict := _STRICT.fullmatch(text):
+        return _obeyed(*strict.groups())
     lenient: list[str] = []
     thought, body = _thought(text, lenient)
     fenced = body.split("```")  # no regular expression: a hostile turn must not make it backtrack
@@ -292,7 +302,16 @@ def _parse(text: str) -> Step | Answer:
         raise _Malformed("ops together with an answer")
     if len(fenced) != 3:
         raise _Malformed("no single fenced JSON block")
-    return Step(thought, _ops(fenced[1], tool, lenient), _sorted(lenient))
+    block = _unfenced(fenced[1], lenient)
+    return Step(thought, _ops(block, tool, lenient), _sorted(lenient))
+
+
+def _obeyed(thought: str, tool: str | None, block: str, answer: str) -> Step | Answer:
+    """A turn that obeys the grammar, but for what its block may hold."""
+    if tool is None:
+        return Answer(thought.strip(), _only([answer]))
+    lenient: list[str] = []
+    return Step(thought.strip(), _ops(block, tool, lenient), _sorted(lenient))
 
 
 def _split_answers(prose: str) -> tuple[str, list[str], str]:
@@ -343,7 +362,8 @@ def _thought(text: str, lenient: list[str]) -> tuple[str, str]:
     return (thought if opened else before).strip(), body
 
 
-def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
+def _unfenced(block: str, lenient: list[str]) -> str:
+    """What stands between fences, without the tag of the first."""
     tag = _TAG.match(block)
     assert tag is not None  # it matches the empty text too
     if tag[1].casefold() not in ("json", ""):
@@ -351,6 +371,10 @@ def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     block = block[tag.end() :]
     if tag[0] != "json" or not block.startswith("\n") or not block.rstrip(" \t").endswith("\n"):
         lenient.append("fence")
+    return block
+
+
+def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
     rows = _load(block)
     if isinstance(rows, dict):
         lenient.append("bare")
