@@ -15,6 +15,7 @@ from pipeline.asking import asking
 from pipeline.decisions import ACCEPTED, REJECTED
 from pipeline.failing import Runs, within
 from pipeline.importing import Ledger
+from pipeline.mix import EVERY_SPLIT
 from pipeline.policies import Stage
 from pipeline.progress import followed, told
 from pipeline.rollout import rollout
@@ -22,7 +23,7 @@ from pipeline.rows import Row
 from pipeline.spending import Spending
 from pipeline.store import Writer
 from pipeline.types import KEPT, Failure, Problem, Trajectory, Verdict
-from pipeline.versions import EVERY_SPLIT, Version
+from pipeline.versions import Version
 
 Body = Callable[[Version, Inputs, Writer], None]
 

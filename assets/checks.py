@@ -17,11 +17,11 @@ from assets.inputs import FACTS, REJECTS
 from pipeline import reward, rows, skills
 from pipeline.curate import along
 from pipeline.importing import marks_of
+from pipeline.mix import EVALUATED, EVERY_SPLIT
 from pipeline.policies import MODELS
 from pipeline.problems import fingerprints
 from pipeline.rollout import retrace
 from pipeline.types import Box, Kind
-from pipeline.versions import EVALUATED, EVERY_SPLIT
 
 SUMMARY = "summary"  # of an evaluation's rows: these are told, not kept or dropped
 

@@ -77,8 +77,7 @@ def gallery(
 def results(version: str, as_json: bool) -> None:
     """How the models of VERSION do, where its evaluation is built: tables, and a plot."""
     from assets.build import find
-    from assets.report import accuracies, by_part
-    from assets.report import results as every_model
+    from assets.results import accuracies, by_part, every_model
     from pipeline.images import png
 
     chosen, store = load(version), Store.at()
@@ -162,8 +161,9 @@ def differ(a: str, b: str, as_json: bool) -> None:
     Each is a version, a path to a version file, or a build: an asset's address, or how it starts, as
     `drawloop status` prints it.
     """
-    from assets.diff import diff, side
+    from assets.diff import diff
     from assets.sections import sections
+    from assets.sides import side
 
     store = Store.at()
     found = diff(side(a, store), side(b, store), store)

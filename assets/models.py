@@ -20,12 +20,13 @@ from pydantic import TypeAdapter
 
 from assets.inputs import Inputs, put
 from pipeline import teachers
+from pipeline.mix import EVALUATED
 from pipeline.policies import MODELS, CheckpointPolicy, GrpoPolicy, Policy, VllmPolicy
 from pipeline.rows import Row
 from pipeline.store import StoreError, Writer
 from pipeline.teachers.oracle import ORACLE, Rates
 from pipeline.types import KEPT
-from pipeline.versions import EVALUATED, Version
+from pipeline.versions import Version
 
 TRAINERS = {"cold_model": "sft", "reflective_model": "sft", "grpo_model": "grpo"}
 CODE = {"sft": "1", "grpo": "1", "evaluate": "1"}  # raised when it would make something else

@@ -3,25 +3,22 @@
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from statistics import fmean
 from typing import Any
 
 import dagster as dg
 
-from assets import models
+from assets import models, results
 from assets.build import Built
 from assets.gallery import READ
 from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
-from pipeline.images import Pixels
+from pipeline.mix import EVERY_SPLIT
 from pipeline.rollout import retrace
-from pipeline.rows import Row
 from pipeline.types import Problem, State, Stop, Trajectory
-from pipeline.versions import EVERY_SPLIT
 
 SHOWN = 6  # trajectories on a contact sheet: some 50 kB
 SCORE_BIN = 0.25
@@ -215,16 +212,6 @@ def _exported(built: Built) -> str:
 
 # Models ------------------------------------------------------------------------------------------
 
-CURVES = {
-    "sft": ("loss", "validation_loss"),
-    "grpo": ("reward", "draw", "strict", "turns"),
-}
-LAST = {
-    "sft": (*CURVES["sft"], "grad_norm", "tokens"),
-    "grpo": (*CURVES["grpo"], "solved", "paper", "tokens", "entropy", "zero_variance", "grad_norm"),
-}
-MEAN = 5  # steps over which the last numbers are averaged
-
 
 def _model(built: Built) -> dict[str, Any]:
     """What a model asset refers to; of one that was trained here, how the training went."""
@@ -234,18 +221,13 @@ def _model(built: Built) -> dict[str, Any]:
         return shown
     told = built.manifest.facts["trained"]
     metrics = _metrics(built)
-    series = {name: points for name in CURVES[told["kind"]] if (points := _points(metrics, name))}
     shown["checkpoint"] = dg.MetadataValue.path(f"{built.path}/{models.MODEL}")
     shown["weights sha256"] = told["weights_sha256"]
     shown["steps"] = told.get("steps", len(metrics))
-    last = [
-        [name, f"{fmean(y for _, y in points[-MEAN:]):.4g}"]
-        for name in LAST[told["kind"]]
-        if (points := _points(metrics, name))
-    ]
-    shown["last numbers"] = dg.MetadataValue.md(figures.table(("", f"last {MEAN} steps"), last))
-    if series:
-        shown["curves"] = _picture(figures.webp(figures.curves(series)))
+    head, last = ("", f"last {results.MEAN} steps"), results.last_numbers(told["kind"], metrics)
+    shown["last numbers"] = dg.MetadataValue.md(figures.table(head, last))
+    if (curves := results.curves(told["kind"], metrics)) is not None:
+        shown["curves"] = _picture(figures.webp(curves))
     return shown
 
 
@@ -255,77 +237,16 @@ def _metrics(built: Built) -> list[dict[str, Any]]:
         return [json.loads(line) for line in stream.read().decode().splitlines()]
 
 
-def _points(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
-    """(step, value) of the lines that have a number of that name."""
-    return [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
-
-
 def _evaluation(built: Built) -> dict[str, Any]:
     """Every model on the evaluation split as a whole, then by part and on what is unseen."""
     summary = list(built.rows("summary"))
     shown: dict[str, Any] = {
-        "evaluation": dg.MetadataValue.md(figures.table(*results(summary))),
-        "accuracy by part": dg.MetadataValue.md(figures.table(*by_part(summary))),
+        "evaluation": dg.MetadataValue.md(figures.table(*results.every_model(summary))),
+        "accuracy by part": dg.MetadataValue.md(figures.table(*results.by_part(summary))),
     }
-    if any(_is_whole(row) for row in summary):
-        shown["accuracy, 95 % intervals"] = _picture(figures.webp(accuracies(summary)))
+    if any(map(results.is_whole, summary)):
+        shown["accuracy, 95 % intervals"] = _picture(figures.webp(results.accuracies(summary)))
     return shown
-
-
-def _is_whole(row: Row) -> bool:
-    return (row["split"], row["by"]) == ("evaluation", "all")
-
-
-def results(summary: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and lines of the table of every model on the whole evaluation split."""
-    head = (
-        "model", "accuracy", "greedy", "pass@1", "pass@k", "S_draw", "strict", "turns", "boxes",
-        "lines",
-    )  # fmt: skip
-    numbers = ("greedy", "pass_at_1", "pass_at_k", "draw", "strict", "turns", "boxes", "lines")
-    lines = [
-        (_short(row["model"]), _accuracy(row), *(_number(row[name]) for name in numbers))
-        for row in summary
-        if _is_whole(row)
-    ]
-    return head, lines
-
-
-def by_part(summary: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Accuracy, a line for each part of the evaluation and each unseen split, a column a model."""
-    names = list(dict.fromkeys(row["model"] for row in summary))
-    parts: dict[str, dict[str, str]] = {}
-    for row in summary:
-        if (row["by"] == "all") == (row["split"] == "evaluation"):
-            continue
-        part = row["split"] if row["by"] == "all" else f"{row['by']} {row['value']}"
-        parts.setdefault(part, {})[row["model"]] = _number(row["accuracy"])
-    lines = [(part, *(told.get(name, "–") for name in names)) for part, told in parts.items()]
-    return ("", *map(_short, names)), lines
-
-
-def accuracies(summary: Sequence[Row]) -> Pixels:
-    """A bar with its interval for each model, on the whole evaluation split."""
-    return figures.shares(
-        [
-            (_short(row["model"]), row["accuracy"], row["accuracy_low"], row["accuracy_high"])
-            for row in summary
-            if _is_whole(row)
-        ]
-    )
-
-
-def _short(model: str) -> str:
-    return model.removesuffix("_model")
-
-
-def _accuracy(row: Row) -> str:
-    low, high = _number(row["accuracy_low"]), _number(row["accuracy_high"])
-    return f"{_number(row['accuracy'])} [{low}, {high}]"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 # Pictures ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from assets.diff import Diff, Fate, SetDiff
 from pipeline.compare import Distribution, Flows, Met
-from pipeline.versions import NAME
+from pipeline.version_files import NAME
 
 WIDEST = 48  # characters of a value
 FIELDS = 3  # of a recipe, and values of a distribution, that are told of one line

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import reward, skills
+from pipeline.mix import EVALUATED
 from pipeline.policies import MODELS
 from pipeline.rollout import retrace
 from pipeline.sources import IMPORTS
 from pipeline.sources.ingest import Frame, Given, Ingested, Refused, ingest, looks, named
 from pipeline.sources.tables import Bad
 from pipeline.types import KEPT, SPLITS, Problem, Verdict
-from pipeline.versions import EVALUATED, Version
+from pipeline.versions import Version
 
 LOOKED_AT = 500  # rows of an import, when a few problems are wanted to look at
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.fields import Real, Section, VersionError
+from pipeline.version_files import folder
 
 IMPORT = "1"  # part of what decides imported problems: raise it when a row would become another one
 
@@ -77,8 +78,6 @@ class _Import(Section):
 
     @property
     def found(self) -> Path:
-        from pipeline.versions import folder  # which knows this module
-
         return folder() / self.path
 
     @property

@@ -1,5 +1,6 @@
 """Rows → parquet: row groups that viewers take, and the settings that hubs like."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -52,6 +53,64 @@ class Table:
 def _weight(row: Row) -> int:
     """About how many bytes a row takes: its pictures, and a round sum for the rest."""
     return 2000 + sum(len(picture["bytes"]) for picture in row.get("images") or ())
+
+
+class Parts:
+    """A table in files of about a size: ``<path>-00000.parquet`` and on, one also if no row comes.
+
+    An ``append`` may write; ``finish`` writes what is left, and ``abandon`` leaves nothing open,
+    whatever has happened.
+    """
+
+    def __init__(self, files: fs.FileSystem, path: str, schema: pa.Schema, most_bytes: int) -> None:
+        self._files, self._path, self._most_bytes = files, path, most_bytes
+        self._table = Table(schema)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._table.schema
+
+    @property
+    def rows(self) -> int:
+        """All that were appended."""
+        return self._table.rows
+
+    @property
+    def finished(self) -> Sequence[tuple[str, int]]:
+        """(file name, rows) of each part that is closed."""
+        return self._table.finished
+
+    def append(self, row: Row) -> None:
+        if self._table.take(row):
+            self._flush()
+
+    def finish(self) -> None:
+        if self._table.waiting or not self._table.parts:
+            self._flush()
+        self._close()
+
+    def abandon(self) -> None:
+        self._table.abandon()
+
+    def _flush(self) -> None:
+        """Writes the waiting rows as a row group, and closes a part that is large enough."""
+        table = self._table
+        if table.writer is None:
+            table.writer = parquet(self._files, self._place(), table.schema)
+        table.write()
+        if table.written >= self._most_bytes:
+            self._close()
+
+    def _close(self) -> None:
+        table = self._table
+        if table.writer is not None:
+            table.writer.close()
+            table.finished.append((self._place().rsplit("/", 1)[-1], table.part_rows))
+            table.parts += 1
+        table.writer, table.part_rows, table.written = None, 0, 0
+
+    def _place(self) -> str:
+        return f"{self._path}-{self._table.parts:05d}.parquet"
 
 
 def parquet(files: fs.FileSystem, path: str, schema: pa.Schema) -> pq.ParquetWriter:

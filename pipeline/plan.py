@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pipeline import problems, rollout, skills, teachers, tokens
+from pipeline.mix import EVALUATED
 from pipeline.policies import MODELS, GrpoPolicy, OraclePolicy, Stage, StudentStage
 from pipeline.types import Problem, State, Trajectory
-from pipeline.versions import EVALUATED, Version
+from pipeline.versions import Version
 
 AnyStage = Stage | StudentStage
 

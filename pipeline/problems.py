@@ -18,13 +18,14 @@ from pipeline.crew import crew, done
 from pipeline.external import Unread, asked
 from pipeline.images import PictureError
 from pipeline.importing import Ledger, few, imported, marks_of, open_all
+from pipeline.mix import EVALUATED, EVALUATION_UNITS, TRAINING_UNITS, UNSEEN
 from pipeline.near import CLOSE, WIDE, Index, sign, signature, unless_contaminated, unless_near
 from pipeline.reward import LETTERS, number, plain
 from pipeline.sources import SOURCES
 from pipeline.sources.ingest import Refused as Refused
 from pipeline.tasks import TASKS, Wording
 from pipeline.types import KEPT, Kind, Problem, Size, Verdict
-from pipeline.versions import EVALUATED, EVALUATION_UNITS, TRAINING_UNITS, UNSEEN, Version
+from pipeline.versions import Version
 
 # The order in which splits claim their scenes: evaluation first, so that it never shrinks because
 # a training split has grown.

@@ -23,7 +23,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +30,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from pipeline.manifest import MANIFEST, Manifest, table_of
-from pipeline.parts import Table, parquet
+from pipeline.parts import Parts
 from pipeline.rows import SCHEMA_VERSION, Row
 
 PART_BYTES = 256 * 2**20  # of a part, before it is closed after a row group
@@ -230,7 +229,10 @@ class Writer:
     ) -> None:
         self._store, self._asset, self._address = store, asset, address
         self._desk = f"{store.root}/tmp/{asset}-{address}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # noqa: S108  our own
-        self._tables = {name: Table(schema) for name, schema in schemas.items()}
+        self._tables = {
+            name: Parts(store.files, f"{self._desk}/{name}", schema, PART_BYTES)
+            for name, schema in schemas.items()
+        }
         self._files: list[str] = []
         self.facts: dict[str, Any] = {}
 
@@ -254,9 +256,8 @@ class Writer:
             raise StoreError(f"{place} cannot be written: {error}; {ROOM}") from error
 
     def append(self, table: str, row: Row) -> None:
-        if self._tables[table].take(row):
-            with self._writing():
-                self._flush(table)
+        with self._writing():
+            self._tables[table].append(row)
 
     def add(self, name: str, file: Path) -> None:
         """A copy of a local file, to lie in the asset's folder as ``name``."""
@@ -270,44 +271,18 @@ class Writer:
     def count(self, table: str) -> int:
         return self._tables[table].rows
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 with self._writing():
-                    for name in self._tables:
-                        self._flush(name)
-                        self._close(name)
+                    for table in self._tables.values():
+                        table.finish()
                     self._publish()
         finally:
             for table in self._tables.values():
                 table.abandon()
             if self._store.files.get_file_info(self._desk).type == fs.FileType.Directory:
                 self._store.files.delete_dir(self._desk)
-
-    def _flush(self, name: str) -> None:
-        """Writes the waiting rows as a row group; a table without rows still gets a part."""
-        table = self._tables[name]
-        if not table.waiting and table.parts:
-            return
-        if table.writer is None:
-            path = f"{self._desk}/{name}-{table.parts:05d}.parquet"
-            table.writer = parquet(self._store.files, path, table.schema)
-        table.write()
-        if table.written >= PART_BYTES:
-            self._close(name)
-
-    def _close(self, name: str) -> None:
-        table = self._tables[name]
-        if table.writer is not None:
-            table.writer.close()
-            table.finished.append((f"{name}-{table.parts:05d}.parquet", table.part_rows))
-            table.parts += 1
-        table.writer, table.part_rows, table.written = None, 0, 0
 
     def _publish(self) -> None:
         """Moves parts into place, then the manifest: from here on the asset exists."""

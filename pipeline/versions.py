@@ -3,28 +3,22 @@
 It holds everything that a run needs, because a backfill takes no run config. A file that is wrong is
 refused with the field, the value and what is allowed.
 
-Each seat of the recipe names its model, as `policies` says. ``base_model`` and ``grpo_model`` may be
-left out: then the version has no such model, and nothing takes its place.
+What is asked is in `mix`. Each seat of the recipe names its model, as `policies` says. ``base_model``
+and ``grpo_model`` may be left out: then the version has no such model, and nothing takes its place.
 """
 
-import os
-import re
 from collections.abc import Mapping
-from math import isqrt
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipeline import decisions
+from pipeline import decisions, mix, refusals
 from pipeline.decisions import NOBODY, Decision, DecisionError
 from pipeline.exporters.told import refuse
 from pipeline.exporters.wanted import Wanted
-from pipeline.external import Columns, digest
 from pipeline.fields import Count, Flag, Real, Section, Share, Whole, among
 from pipeline.fields import VersionError as VersionError
-from pipeline.imports import IMPORT_KINDS, Import, SharegptImport, VilasrImport
+from pipeline.mix import Canvas, Problems
 from pipeline.policies import (
     KINDS,
     LEARNABLE,
@@ -44,171 +38,15 @@ from pipeline.rollout import Limits
 from pipeline.shape import Shape
 from pipeline.sources import SOURCES
 from pipeline.tasks import TASKS, Wording
-from pipeline.types import SPLITS
-
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-TRAINING_UNITS = 256  # patches of unit × unit px: the pixel cap for training
-EVALUATION_UNITS = 448  # and for problems that are only evaluated on
-UNSEEN = ("unseen_task", "unseen_size")  # splits that are unlike all training
-EVALUATED = ("evaluation", *UNSEEN)
-EVERY_SPLIT = (*SPLITS, *UNSEEN)
+from pipeline.version_files import NAME, decisions_of, mapping
+from pipeline.version_files import folder as folder
+from pipeline.version_files import names as names
 
 Facet = Literal["task", "answer", "difficulty"]
 
 
-class Canvas(Section):
-    """Sides of pictures, px. Each side is drawn between the two, in multiples of the patch unit."""
-
-    smallest: Annotated[Whole, Field(ge=112, le=1000)] = 112
-    largest: Annotated[Whole, Field(ge=112, le=1000)] = 224
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Canvas":
-        if self.smallest > self.largest:
-            raise ValueError(f"smallest {self.smallest} is above largest {self.largest}")
-        return self
-
-
-class Ingredient(Section):
-    """One task or source: its weight in the mix and the range of its difficulty."""
-
-    share: Annotated[Real, Field(gt=0, le=1000)] = 1.0
-    difficulty: tuple[Share, Share] = (0.0, 1.0)
-
-    @field_validator("difficulty")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError(f"the lower end {value[0]} is above the upper {value[1]}")
-        return value
-
-
-class Unseen(Section):
-    """What no training mix has: other tasks, and other sizes of pictures."""
-
-    tasks: dict[str, Ingredient] = {}
-    canvas: Canvas | None = None
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_tasks(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
-        return among(value, "task", TASKS)
-
-
-class External(Section):
-    """A set that models are evaluated on elsewhere: no problem may be near one of its rows."""
-
-    path: Annotated[str, Field(min_length=1)]  # .jsonl or .parquet, or a folder of them
-    question: Annotated[str, Field(min_length=1)] = "question"
-    pictures: Annotated[tuple[str, ...], Field(min_length=1)] = ("image",)  # paths, or bytes
-    id: str | None = None
-    same_question: Flag = False  # near only if the question is, too
-
-    @property
-    def found(self) -> Path:
-        """Where it lies: a relative path is one from the folder of version files."""
-        return folder() / self.path
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(self.question, self.pictures, self.id)
-
-    def recipe(self) -> dict[str, Any]:
-        """What decides what it holds: its files' bytes, short of pictures that lie beside them."""
-        return {**self.model_dump(exclude={"path"}), "sha256": digest(self.found)}
-
-
-class Problems(Section):
-    """What is asked: the mix, and how many problems each split gets.
-
-    ``unseen_task`` and ``unseen_size`` are splits to evaluate on and may be left out: problems of the
-    tasks under ``unseen``, and the usual mix on pictures of the sizes there.
-    """
-
-    tasks: dict[str, Ingredient] = {}
-    sources: dict[str, Ingredient] = {}
-    imports: dict[str, Import] = {}  # rows that people have already, by the name they go by here
-    unseen: Unseen = Unseen()
-    splits: dict[str, Count]
-    near_duplicates: Literal["keep", "drop"] = (
-        "keep"  # of problems that look alike and ask the same
-    )
-    clear_of: tuple[External, ...] = ()
-
-    def recipe(self) -> dict[str, Any]:
-        """What decides the problems. What is not asked for is left out: then it decides nothing."""
-        asked = self.model_dump(include={"near_duplicates"}, exclude_defaults=True)
-        if self.clear_of:
-            asked["clear_of"] = [external.recipe() for external in self.clear_of]
-        if self.imports:
-            asked["imports"] = {name: one.recipe() for name, one in self.imports.items()}
-        return {**self.model_dump(exclude={"near_duplicates", "clear_of", "imports"}), **asked}
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_tasks(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
-        return among(value, "task", TASKS)
-
-    @field_validator("sources")
-    @classmethod
-    def _known_sources(cls, value: dict[str, Ingredient]) -> dict[str, Ingredient]:
-        return among(value, "source", SOURCES)
-
-    @field_validator("imports")
-    @classmethod
-    def _names_of_their_own(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name: small letters, digits, - and _")
-            if name in TASKS or name in SOURCES:
-                raise ValueError(f"{name!r} is a task or source here already: name it otherwise")
-        return value
-
-    @field_validator("splits")
-    @classmethod
-    def _every_split(cls, value: dict[str, int]) -> dict[str, int]:
-        if missing := [split for split in SPLITS if split not in value]:
-            raise ValueError(f"without a number: {', '.join(missing)}")
-        return {**dict.fromkeys(UNSEEN, 0), **among(value, "split", EVERY_SPLIT)}
-
-    @model_validator(mode="after")
-    def _something(self) -> "Problems":
-        if not self.tasks and not self.sources and not self.imports:
-            raise ValueError("neither a task nor a source is named")
-        return self
-
-    @model_validator(mode="after")
-    def _unseen_is_unseen(self) -> "Problems":
-        if both := [task for task in self.unseen.tasks if task in self.tasks]:
-            raise ValueError(
-                f"unseen.tasks: {both[0]!r} is in the training mix: take it out of one"
-            )
-        for split, given in (
-            ("unseen_task", self.unseen.tasks),
-            ("unseen_size", self.unseen.canvas),
-        ):
-            if self.splits[split] and not given:
-                field = "tasks" if split == "unseen_task" else "canvas"
-                raise ValueError(f"splits.{split} needs unseen.{field}")
-        return self
-
-    @property
-    def conversations(self) -> dict[str, VilasrImport | SharegptImport]:
-        """The imports whose rows come with trajectories."""
-        return {
-            name: one
-            for name, one in self.imports.items()
-            if isinstance(one, SharegptImport)
-            or (isinstance(one, VilasrImport) and one.form == "sft")
-        }
-
-    def makers(self, split: str) -> dict[str, Ingredient]:
-        """The tasks and sources of a split."""
-        return self.unseen.tasks if split == "unseen_task" else {**self.tasks, **self.sources}
-
-
 class Rollout(Section):
-    """METHOD's stop limits; a task's own number of turns overrides ``max_turns``."""
+    """Where a trajectory is stopped; a task's own number of turns overrides ``max_turns``."""
 
     max_turns: Annotated[Whole, Field(ge=1, le=100)] = 10
     task_turns: dict[str, Annotated[Whole, Field(ge=1, le=100)]] = {"maze": 20}
@@ -321,10 +159,11 @@ class Version(Section):
 
     @model_validator(mode="after")
     def _on_the_grid(self) -> "Version":
-        _fits("canvas", self.canvas, self.wire, self.family, TRAINING_UNITS)
+        mix.check_sides("canvas", self.canvas, self.wire, self.family, mix.TRAINING_UNITS)
         if (unseen := self.problems.unseen.canvas) is None:
             return self
-        _fits("problems.unseen.canvas", unseen, self.wire, self.family, EVALUATION_UNITS)
+        where, most = "problems.unseen.canvas", mix.EVALUATION_UNITS
+        mix.check_sides(where, unseen, self.wire, self.family, most)
         if unseen.smallest <= self.canvas.largest and self.canvas.smallest <= unseen.largest:
             raise ValueError(
                 f"problems.unseen.canvas {unseen.smallest}..{unseen.largest} overlaps canvas "
@@ -420,7 +259,7 @@ class Version(Section):
     def sides(self, split: str) -> range:
         """The sides that pictures of a split may have, in patch units."""
         unseen = self.problems.unseen.canvas if split == "unseen_size" else None
-        return _sides(unseen or self.canvas, self.wire)
+        return mix.sides(unseen or self.canvas, self.wire)
 
     @property
     def limits(self) -> Limits:
@@ -437,39 +276,6 @@ class Version(Section):
     @property
     def rules(self) -> Rules:
         return Rules(self.score.beta, self.score.solved_at, self.score.w_draw)
-
-
-def _sides(canvas: Canvas, wire: Family) -> range:
-    return range(-(-canvas.smallest // wire.unit), canvas.largest // wire.unit + 1)
-
-
-def _fits(field: str, canvas: Canvas, wire: Family, family: str, units: int) -> None:
-    """Refuses a canvas without a whole patch unit, or with squares above a family's pixel cap."""
-    unit = wire.unit
-    if not _sides(canvas, wire):
-        below = canvas.largest // unit * unit
-        raise ValueError(
-            f"{field} {canvas.smallest}..{canvas.largest} holds no multiple of "
-            f"{unit} px, the patch unit of {family}: the nearest are {below} and {below + unit}"
-        )
-    if (canvas.largest // unit) ** 2 > units:
-        most = (isqrt(units) + 1) * unit - 1
-        raise ValueError(
-            f"{field}.largest {canvas.largest} is too large for {family}: at most "
-            f"{most} px, so that a square picture keeps {units} patches"
-        )
-
-
-def folder() -> Path:
-    """Where version files lie: ``$DRAWLOOP_VERSIONS``, else versions/ beside the packages."""
-    given = os.environ.get("DRAWLOOP_VERSIONS")
-    return Path(given) if given else Path(__file__).parent.parent / "versions"
-
-
-def names() -> list[str]:
-    """The names of all version files, sorted."""
-    found = folder().glob("*.yaml")
-    return sorted(p.stem for p in found if p.is_file() and NAME.fullmatch(p.stem))
 
 
 def load(name: str) -> Version:
@@ -491,20 +297,10 @@ def load(name: str) -> Version:
         raise VersionError(f"versions/{error}") from None
 
 
-def decisions_of(name: str) -> Path:
-    """Where a version's decisions by hand lie, if there are any."""
-    return folder() / f"{name}.decisions.jsonl"
-
-
 def parse(name: str, text: str, by_hand: Mapping[str, Decision] = NOBODY) -> Version:
     """A version from the text of its file, and what a person decided on its trajectories."""
     where = f"versions/{name}.yaml"
-    try:
-        content = yaml.load(text, Loader=_OneOfEach)  # noqa: S506  a SafeLoader
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise VersionError(f"{where}: not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise VersionError(f"{where}: a mapping is needed, this is {_yaml_name(content)}")
+    content = mapping(where, text)
     if "name" in content:
         raise VersionError(f"{where}: name: leave it out, the file's name is the version's")
     if "decisions" in content:
@@ -513,76 +309,4 @@ def parse(name: str, text: str, by_hand: Mapping[str, Decision] = NOBODY) -> Ver
     try:
         return Version.model_validate({"name": name, **content, "decisions": dict(by_hand)})
     except ValidationError as error:
-        lines = [f"{where}: {_field(e['loc'])}: {_said(e)}" for e in error.errors()]
-        raise VersionError("\n".join(lines)) from None
-
-
-def _yaml_name(value: Any) -> str:
-    kinds = {
-        list: "a list",
-        str: "a text",
-        bool: "true or false",
-        type(None): "nothing",
-    }
-    return kinds.get(type(value), "a number")
-
-
-def _field(place: tuple[int | str, ...]) -> str:
-    """A field's path as it is in the file: without the tags that pydantic puts into it."""
-    parts = [str(part) for part in place if part != "[key]"]
-    tagged = {"policy", *KINDS}  # fields after which a kind may stand
-    tags = {kind for kinds in KINDS.values() for kind in kinds}
-    shown = [p for n, p in enumerate(parts) if not (p in tags and n and parts[n - 1] in tagged)]
-    if shown[:2] == ["problems", "imports"] and shown[3:4] and shown[3] in IMPORT_KINDS:
-        del shown[3]
-    return ".".join(shown) or "the whole file"
-
-
-def _said(error: Any) -> str:
-    """The value and what is allowed, in one line."""
-    kind, given = error["type"], error["input"]
-    if kind == "missing":
-        return "missing"
-    if kind == "extra_forbidden":
-        return "no such field"
-    if kind == "union_tag_not_found":
-        return f"kind is missing: {_listed(_kinds(error['loc']), 'or')}"
-    if kind == "union_tag_invalid":
-        known = _listed(_kinds(error["loc"]), "and")
-        return f"kind {error['ctx']['tag']!r}: there are {known}"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{given!r}: a mapping is needed"
-    if kind in ("tuple_type", "too_long", "too_short"):
-        return f"{given!r}: a list of two numbers is needed"
-    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-    return message if isinstance(given, dict | BaseModel) else f"{given!r}: {message}"
-
-
-def _kinds(place: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The kinds that a field takes: those of its seat, or of an import."""
-    return KINDS.get(str(place[0]), IMPORT_KINDS)
-
-
-def _listed(names: tuple[str, ...], last: str) -> str:
-    return f"{', '.join(names[:-1])} {last} {names[-1]}"
-
-
-class _OneOfEach(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, instead of forgetting the first.
-
-    ``1e-5`` is a number, as in YAML 1.2.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.YAMLError(f"key {key!r} twice, line {key_node.start_mark.line + 1}")
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-_OneOfEach.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
-)
+        raise VersionError(refusals.told(where, error)) from None

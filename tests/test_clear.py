@@ -12,9 +12,10 @@ from assets.graph import NODES, address
 from pipeline import problems
 from pipeline.external import ExternalError
 from pipeline.images import Pixels, decode, encode, png
+from pipeline.mix import EVALUATED
 from pipeline.problems import Clear, sample
 from pipeline.types import KEPT, Problem
-from pipeline.versions import EVALUATED, Version, parse
+from pipeline.versions import Version, parse
 from tests.conftest import plain_problem
 from tests.test_problems import TEXT
 

@@ -1,4 +1,4 @@
-"""S against METHOD's examples and a naive count of thresholds."""
+"""S against the recipe's examples and a naive count of thresholds."""
 
 from decimal import Decimal
 from fractions import Fraction

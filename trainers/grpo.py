@@ -1,7 +1,7 @@
 """GRPO on problems that the model solves sometimes, with drawings in the middle of its rollouts.
 
 A step samples a group of trajectories of each problem with the model as it is, through the
-pipeline's own rollout; whatever ends a trajectory but an answer earns 0. Then the loss of METHOD
+pipeline's own rollout; whatever ends a trajectory but an answer earns 0. Then GRPO's loss
 without KL, in several updates, on the very ids that were sampled.
 
     python -m trainers.grpo --model CHECKPOINT --data RL_EXPORT --out FOLDER

@@ -68,7 +68,7 @@ def token_logprobs(
 
 
 def sft_loss(logprobs: Tensor, mask: Tensor, rows: int) -> Tensor:
-    """METHOD's SFT: the mean over trajectories of −(1/N) Σ_t log p, N the row's own model tokens.
+    """SFT's loss: the mean over trajectories of −(1/N) Σ_t log p, N the row's own model tokens.
 
     Args:
         logprobs: (B, T), of each token given all before it.
@@ -126,7 +126,7 @@ def grpo_loss(
     tokens: int | None = None,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """METHOD's GRPO without KL: −(1/rows) Σ_i (1/N_i) Σ_t min(ρ A, clip(ρ, 1 − low, 1 + high) A).
+    """GRPO's loss without KL: −(1/rows) Σ_i (1/N_i) Σ_t min(ρ A, clip(ρ, 1 − low, 1 + high) A).
 
     Args:
         logprobs, old: (B, T), of the sampled ids under the model now and before the step's first

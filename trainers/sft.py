@@ -1,6 +1,6 @@
 """Supervised fine-tuning on exported trajectories: cold, reflective, and drawing skills.
 
-METHOD's loss: the mean over trajectories of each one's mean token loss, on model tokens only.
+The loss is the mean over trajectories of each one's mean token loss, on model tokens only.
 Accumulation is exact: an update is the same whatever the micro-batches and however many processes.
 
     python -m trainers.sft --model CHECKPOINT --data EXPORT [EXPORT …] --out FOLDER

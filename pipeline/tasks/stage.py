@@ -15,18 +15,8 @@ import cv2
 import numpy as np
 
 from pipeline.images import Pixels
-from pipeline.tasks.solids import (
-    FORMS,
-    SIZES,
-    Camera,
-    Shot,
-    Solid,
-    Vector,
-    cast,
-    floor,
-    paint,
-    tag,
-)
+from pipeline.tasks.painting import floor, paint, tag
+from pipeline.tasks.solids import FORMS, SIZES, Camera, Shot, Solid, Vector, cast
 from pipeline.types import Box, Line, Op, Point, Size
 
 LEAST_VISIBLE = 0.5  # of each solid in each picture, what tags hide included

@@ -13,6 +13,7 @@ from pipeline import canvas, geometry, tokens
 from pipeline.protocol import Family, to_wire, write
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.tasks.phrasing import LETTERS, listed
+from pipeline.teachers.astray import elsewhere, fault, moved, visibly_off
 from pipeline.types import (
     Answer,
     Box,
@@ -31,7 +32,7 @@ from pipeline.types import (
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How the oracle errs: sizes of error, and probabilities. METHOD's filters see the results."""
+    """How the oracle errs: sizes of error, and probabilities. Filters see the results."""
 
     box_error: float = 0.03  # s.d. of a corner, in sides of the box
     line_error: float = 0.04  # s.d. of an end, in grid cells, or in tenths of the diagonal
@@ -55,8 +56,6 @@ class Rates:
     ramble: float = 0.01  # a trajectory whose thoughts do not end
 
 
-VISIBLE_BOX = 0.8  # IoU below which a box is seen to be off
-VISIBLE_LINE = 0.15  # the same for the end of a line, in cells or tenths of the diagonal
 BROKEN = (
     lambda text: text.replace("```", "", 1),
     lambda text: text.replace("]", "", 1),
@@ -172,7 +171,7 @@ def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script
         drawn: dict[Op, Op | None] = {op: _first_try(rng, rates, problem, op) for op in step.ops}
         if len(drawn) > 1 and rng.random() < rates.miss * len(drawn):
             drawn[rng.choice(step.ops)] = None
-        wrong |= {op: tried for op, tried in drawn.items() if _visibly_off(problem, op, tried)}
+        wrong |= {op: tried for op, tried in drawn.items() if visibly_off(problem, op, tried)}
         ops = [op for op in drawn.values() if op is not None]
         thought = rng.choice(CHECKED) + step.thought if state.turns else step.thought
         state = yield _on_latest(state, thought, ops)
@@ -184,9 +183,11 @@ def _play(rng: Random, rates: Rates, problem: Problem, hopeless: bool) -> Script
             state = yield Step("Let me draw that once more to be sure.", (again,))
     while state.live and (dithers or rambles):
         mark = rng.choice(state.live)
-        moved = _moved(rng, rates.slip_error / 2, rates.slip_error / 2, problem, mark.op, mark.base)
+        shifted = moved(
+            rng, rates.slip_error / 2, rates.slip_error / 2, problem, mark.op, mark.base
+        )
         thought = DITHERED.format(it=mark.op.label) + (RAMBLE if rambles else "")
-        state = yield _on_latest(state, thought, [moved])
+        state = yield _on_latest(state, thought, [shifted])
     if _errs(rng, rates, bool(wrong), hopeless=hopeless):
         said = Answer("I take the answer from the marks as they are.", _wrong_answer(rng, problem))
     else:
@@ -201,7 +202,7 @@ def _say(rng: Random, rates: Rates, problem: Problem, family: Family, *, hopeles
     yield Answer("", "")
     gold = [op for step in problem.gold for op in step.ops]
     seen = {op: _first_try(rng, rates, problem, op) for op in gold}
-    off = any(_visibly_off(problem, op, tried) for op, tried in seen.items())
+    off = any(visibly_off(problem, op, tried) for op, tried in seen.items())
     places = [_place(problem, op, family) for op in seen.values()]
     errs = _errs(rng, rates, off, hopeless=hopeless)
     answer = _wrong_answer(rng, problem) if errs else problem.answer
@@ -231,7 +232,7 @@ def _closing(rng: Random, problem: Problem, live: Sequence[Mark]) -> str:
     """The last thought, which must not claim what the drawing does not bear out."""
     gold = [op for step in problem.gold for op in step.ops]
     drawn = [replace(mark.op, k=mark.base) for mark in live]
-    marked = (any(op.k == g.k and not _visibly_off(problem, g, op) for op in drawn) for g in gold)
+    marked = (any(op.k == g.k and not visibly_off(problem, g, op) for op in drawn) for g in gold)
     if not all(marked):
         return rng.choice(HEDGED)
     return rng.choice(CHECKED if len(drawn) == len(gold) else STRAY) + problem.conclusion
@@ -246,69 +247,17 @@ def _on_latest(state: State, thought: str, ops: list[Op]) -> Step:
 def _first_try(rng: Random, rates: Rates, problem: Problem, gold: Op) -> Op:
     fate = rng.random()
     if fate < rates.wrong_object:
-        return _elsewhere(rng, problem, gold)
+        return elsewhere(rng, problem, gold)
     if fate < rates.wrong_object + rates.retype:
-        corners = _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k).p
+        corners = moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k).p
         other = Line(gold.k, corners, gold.label)
         if isinstance(gold, Line):
             first, last = geometry.bounds(corners)
             return Box(gold.k, (first, Point(last.x + 2, last.y + 2)), gold.label)
         return other
     if rng.random() < rates.slip:
-        return _moved(rng, rates.slip_error, rates.slip_error, problem, gold, gold.k)
-    return _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
-
-
-def _elsewhere(rng: Random, problem: Problem, gold: Op) -> Op:
-    """The gold label on another object of the picture, or beside its own place."""
-    objects = problem.scene.objects if problem.scene else ()
-    others = [o for o in objects if type(o) is type(gold) and o.k == gold.k and o.p != gold.p]
-    if others:
-        return replace(gold, p=rng.choice(others).p)
-    size = problem.images[gold.k - 1].size
-    dx, dy = rng.choice((-1, 1)) * size.width // 4, rng.choice((-1, 1)) * size.height // 4
-    a, b = (Point(p.x + dx, p.y + dy) for p in gold.p)
-    return _inside(problem, replace(gold, p=(a, b)))
-
-
-def _moved(
-    rng: Random, box_error: float, line_error: float, problem: Problem, op: Op, base: int
-) -> Op:
-    """An op with its points off by a normal error."""
-    if isinstance(op, Box):
-        (x1, y1), (x2, y2) = op.p
-        across, down = (x2 - x1) * box_error, (y2 - y1) * box_error
-    else:
-        across = down = _reach(problem, base) * line_error
-    a, b = (Point(round(rng.gauss(x, across)), round(rng.gauss(y, down))) for x, y in op.p)
-    return _inside(problem, replace(op, k=base, p=(a, b)))
-
-
-def _reach(problem: Problem, base: int) -> float:
-    """The scale on which the ends of lines are placed, px: a grid cell, or a tenth of the diagonal."""
-    if problem.scene and problem.scene.grid:
-        return problem.scene.grid.cell
-    return geometry.diagonal(problem.images[base - 1].size) / 10
-
-
-def _inside(problem: Problem, op: Op) -> Op:
-    """Clips to the picture; a box keeps at least 2 px a side."""
-    size = problem.images[op.k - 1].size
-    first, last = geometry.clip_box(op.p, size)
-    if isinstance(op, Box):
-        first, last = geometry.bounds((first, last))
-        first = Point(min(first.x, size.width - 2), min(first.y, size.height - 2))
-        last = Point(max(last.x, first.x + 2), max(last.y, first.y + 2))
-    return replace(op, p=(first, last))
-
-
-def _visibly_off(problem: Problem, gold: Op, tried: Op | None) -> bool:
-    if tried is None or type(tried) is not type(gold):
-        return True
-    if isinstance(gold, Box):
-        return geometry.iou(gold.p, tried.p) < VISIBLE_BOX
-    reach = VISIBLE_LINE * _reach(problem, gold.k)
-    return max(geometry.distance(a, b) for a, b in zip(gold.p, tried.p, strict=True)) > reach
+        return moved(rng, rates.slip_error, rates.slip_error, problem, gold, gold.k)
+    return moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
 
 
 def _correct(
@@ -316,12 +265,11 @@ def _correct(
 ) -> tuple[str, list[Op], dict[Op, Op | None]]:
     """Draws everything seen to be off again: the thought, the ops, and what is still off after it."""
     redrawn = {
-        gold: _moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k)
-        for gold in wrong
+        gold: moved(rng, rates.box_error, rates.line_error, problem, gold, gold.k) for gold in wrong
     }
     what = listed([_complaint(problem, gold, tried) for gold, tried in wrong.items()][:3])
     thought = rng.choice(SEEN).format(what=what, it="it" if len(wrong) == 1 else "them")
-    still: dict[Op, Op | None] = {g: t for g, t in redrawn.items() if _visibly_off(problem, g, t)}
+    still: dict[Op, Op | None] = {g: t for g, t in redrawn.items() if visibly_off(problem, g, t)}
     return thought, list(redrawn.values()), still
 
 
@@ -336,21 +284,7 @@ def _complaint(problem: Problem, gold: Op, tried: Op | None) -> str:
         return f"{mark} was drawn as a {'line' if kind == 'box' else 'box'}"
     if kind == "box" and geometry.iou(gold.p, tried.p) == 0:
         return f"{mark} is on something else"
-    return f"{mark} is too {_fault(gold, tried)}"
-
-
-def _fault(gold: Op, tried: Op) -> str:
-    """The largest of the errors of place and, for a box, of size, in a word."""
-    (x1, y1), (x2, y2) = gold.p
-    (a1, b1), (a2, b2) = tried.p
-    errors = {
-        ("far right", "far left"): (a1 + a2 - x1 - x2) / 2,
-        ("low", "high"): (b1 + b2 - y1 - y2) / 2,
-    }
-    if isinstance(gold, Box):
-        errors |= {("wide", "narrow"): a2 - a1 - x2 + x1, ("tall", "short"): b2 - b1 - y2 + y1}
-    (more, less), error = max(errors.items(), key=lambda item: abs(item[1]))
-    return more if error > 0 else less
+    return f"{mark} is too {fault(gold, tried)}"
 
 
 def _wrong_answer(rng: Random, problem: Problem) -> str:

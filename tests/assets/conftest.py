@@ -1,6 +1,7 @@
 """Versions small enough to be built in seconds, a base that is none, and a store of their own."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,6 +90,19 @@ def build_all(version: Version, store: Store, launch: Launch | None = None) -> d
     """Every asset of a version, in the order of the graph; by default trainers pretend."""
     trainers = launch or Pretending()
     return {asset: build(asset, version, store, trainers) for asset in NODES}
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+    """Every asset of the version `tiny`, built once; its store is not to be changed."""
+    return build_all(parse("tiny", TINY), Store.at(tmp_path_factory.mktemp("whole")))
+
+
+@pytest.fixture
+def stocked(whole: dict[str, Built], store: Store) -> Store:
+    """A store of one's own that has every asset of the version `tiny`."""
+    shutil.copytree(whole["problems"].inputs.store.root, store.root)
+    return store
 
 
 def digests(built: dict[str, Built]) -> dict[str, str]:

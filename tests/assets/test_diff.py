@@ -15,11 +15,13 @@ from click.testing import CliRunner, Result
 
 from assets.build import build
 from assets.cli import main
-from assets.diff import Diff, diff, side
+from assets.diff import Diff, diff
 from assets.graph import NODES, address, needed, sets
+from assets.sides import side
+from pipeline.mix import EVERY_SPLIT
 from pipeline.rows import Row
 from pipeline.store import Store
-from pipeline.versions import EVERY_SPLIT, load
+from pipeline.versions import load
 from tests.assets.conftest import TINY
 
 VARIANTS = {

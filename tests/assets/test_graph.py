@@ -9,7 +9,7 @@ import pytest
 
 from assets import bodies, checks
 from assets.bodies import TABLES
-from assets.build import build, find
+from assets.build import Built, build, find
 from assets.checks import checks_of
 from assets.graph import NODES, address
 from assets.inputs import REJECTS
@@ -47,16 +47,17 @@ def test_what_shapes_a_set_moves_it_and_weights_move_its_export_alone() -> None:
     assert moved(TINY.replace(cold, f"{cold}, weigh: [task]")) == {"cold_export"}
 
 
-def test_a_decision_moves_the_set_that_it_is_about_and_is_recorded(store: Store) -> None:
-    made = build_all(parse("tiny", TINY), store)
-    kept = [row["id"] for row in made["cold_set"].rows("cold", ["id"])]
-    rejects = made["cold_set"].rows("rejects", ["id", "reason"])
+def test_a_decision_moves_the_set_that_it_is_about_and_is_recorded(
+    whole: dict[str, Built], stocked: Store
+) -> None:
+    kept = [row["id"] for row in whole["cold_set"].rows("cold", ["id"])]
+    rejects = whole["cold_set"].rows("rejects", ["id", "reason"])
     wrong = [row["id"] for row in rejects if row["reason"] not in [*map(str, Stop)]]
     said = {kept[0]: Decision(False, "dull"), wrong[0]: Decision(True)}
     said["maze-cold-999999#0"] = Decision(True)
     version = parse("tiny", TINY, said)
-    again = build_all(version, store)
-    changed = {name for name in made if made[name].address != again[name].address}
+    again = build_all(version, stocked)
+    changed = {name for name in whole if whole[name].address != again[name].address}
     assert changed == {"cold_set", "cold_export", "gallery"}
     found = again["cold_set"]
     assert found.manifest.facts["by_hand"] == {
@@ -70,9 +71,9 @@ def test_a_decision_moves_the_set_that_it_is_about_and_is_recorded(store: Store)
     assert all(check(found).passed for check in checks_of("cold_set"))
 
 
-def test_weighed_rows_carry_weights_that_are_one_on_the_whole(store: Store) -> None:
+def test_weighed_rows_carry_weights_that_are_one_on_the_whole(stocked: Store) -> None:
     weighed = TINY.replace("filters: {cold: {", "filters: {cold: {weigh: [task, answer], ")
-    exported = build_all(parse("tiny", weighed), store)["cold_export"]
+    exported = build_all(parse("tiny", weighed), stocked)["cold_export"]
     rows_ = list(exported.rows("train", ["task", "answer", "weight"]))
     counts = Counter((row["task"], row["answer"]) for row in rows_)
     mean = len(rows_) / len(counts)
@@ -103,9 +104,9 @@ def test_a_name_or_a_description_moves_nothing() -> None:
     assert address("rl_export", parse("a", TINY)) == address("rl_export", parse("b", TINY))
 
 
-def test_every_asset_is_built_and_every_check_passes(tiny: Version, store: Store) -> None:
-    built = build_all(tiny, store)
-    for asset, made in built.items():
+def test_every_asset_is_built_and_every_check_passes(whole: dict[str, Built]) -> None:
+    assert [*whole] == [*NODES]
+    for asset, made in whole.items():
         for check in checks_of(asset):
             finding = check(made)
             assert finding.passed, f"{asset}.{check.__name__}: {finding.said}"
@@ -113,12 +114,11 @@ def test_every_asset_is_built_and_every_check_passes(tiny: Version, store: Store
 
 
 def test_what_goes_into_a_set_comes_out_kept_or_dropped_with_its_reason(
-    tiny: Version, store: Store
+    whole: dict[str, Built],
 ) -> None:
-    built = build_all(tiny, store)
-    cold = built["cold_set"]
+    cold = whole["cold_set"]
     kept, dropped = list(cold.rows("cold")), list(cold.rows(REJECTS))
-    sampled = {row["id"] for row in built["teacher_trajectories"].rows("trajectories")}
+    sampled = {row["id"] for row in whole["teacher_trajectories"].rows("trajectories")}
     assert len(kept) + len(dropped) == len(sampled) == 24
     assert {row["id"] for row in (*kept, *dropped)} == sampled
     assert all(row["reason"] for row in dropped)
@@ -131,10 +131,11 @@ def test_what_goes_into_a_set_comes_out_kept_or_dropped_with_its_reason(
 
 
 def test_an_exported_row_rebuilds_problem_trajectory_and_observations(
-    tiny: Version, store: Store
+    whole: dict[str, Built],
 ) -> None:
-    built = build_all(tiny, store)
-    for row in built["reflective_export"].rows("train"):
+    exported = list(whole["reflective_export"].rows("train"))
+    assert exported
+    for row in exported:
         problem, trajectory = rows.problem(row), rows.trajectory(row)
         state = rollout.retrace(problem, trajectory)
         score = reward.score(problem, trajectory, state, Rules())
@@ -155,9 +156,9 @@ def test_the_same_version_gives_the_same_bytes_with_one_worker_and_with_two(
 
 
 def test_an_export_says_what_its_texts_were_written_for_and_all_it_was_made_from(
-    tiny: Version, store: Store
+    whole: dict[str, Built],
 ) -> None:
-    made = build_all(tiny, store)["reflective_export"]
+    made = whole["reflective_export"]
     row = next(made.rows("train"))
     assert (row["family"], row["max_images"]) == ("qwen2.5-vl", 42)
     assert row["max_turns"] == (20 if row["task"] == "maze" else 10)
@@ -188,8 +189,8 @@ def test_what_is_built_is_found_and_not_built_again(
     assert build("problems", tiny, store).manifest == first.manifest
 
 
-def test_two_versions_with_another_filter_share_their_problems(tiny: Version, store: Store) -> None:
-    build_all(tiny, store)
+def test_two_versions_with_another_filter_share_their_problems(whole: dict[str, Built]) -> None:
+    store = whole["problems"].inputs.store
     other = parse("other", TINY.replace("min_turns: 2", "min_turns: 3"))
     shared = {asset for asset in NODES if find(asset, other, store) is not None}
     assert set(NODES) - shared == {"cold_set", "cold_export", "gallery"}
@@ -206,8 +207,10 @@ def test_the_manifest_says_how_an_asset_was_made(tiny: Version, store: Store) ->
     assert set(content["tables"]) == set(TABLES["problems"])
 
 
-def test_a_lost_row_a_wrong_count_and_a_damaged_part_are_found(tiny: Version, store: Store) -> None:
-    built = build_all(tiny, store)["cold_set"]
+def test_a_lost_row_a_wrong_count_and_a_damaged_part_are_found(
+    tiny: Version, stocked: Store
+) -> None:
+    built = build("cold_set", tiny, stocked)
     facts = {**built.manifest.facts, "yield": {"kept": 1, "wrong": 23}}
     lying = dataclasses.replace(built, manifest=dataclasses.replace(built.manifest, facts=facts))
     assert not checks.nothing_lost(lying).passed
@@ -225,9 +228,9 @@ def test_unbalanced_letters_are_found() -> None:
 
 
 def test_pages_get_numbers_plots_and_a_contact_sheet_that_is_small(
-    tiny: Version, store: Store
+    whole: dict[str, Built],
 ) -> None:
-    shown = {asset: metadata(made) for asset, made in build_all(tiny, store).items()}
+    shown = {asset: metadata(made) for asset, made in whole.items()}
     for asset in (
         "problems",
         "drawing_skills",

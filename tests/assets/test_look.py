@@ -6,21 +6,21 @@ import pytest
 from click.testing import CliRunner
 from imageio.v3 import imread
 
+from assets.build import Built
 from assets.cli import main
 from pipeline.store import Store
-from pipeline.versions import Version
-from tests.assets.conftest import TINY, build_all
+from tests.assets.conftest import TINY
 
 
 @pytest.fixture
 def built(
-    tiny: Version, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: dict[str, Built], stocked: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, int]:
     """The version `tiny` in the store; the yield of its cold set."""
     (tmp_path / "versions").mkdir()
     (tmp_path / "versions" / "tiny.yaml").write_text(TINY)
     monkeypatch.setenv("DRAWLOOP_VERSIONS", str(tmp_path / "versions"))
-    counts: dict[str, int] = build_all(tiny, store)["cold_set"].manifest.facts["yield"]
+    counts: dict[str, int] = whole["cold_set"].manifest.facts["yield"]
     return counts
 
 

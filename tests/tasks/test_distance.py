@@ -258,4 +258,5 @@ def test_difficulty_turns_candidates_closeness_fins_and_halves() -> None:
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_there_is_room_on_narrow_pictures(size: tuple[int, int], difficulty: float) -> None:
     for n in range(40):
-        Distance(*size, difficulty).sample(Random(f"narrow/{n}"))
+        problem = Distance(*size, difficulty).sample(Random(f"narrow/{n}"))
+        assert problem.images[0].size == size

@@ -278,4 +278,5 @@ def test_difficulty_turns_the_number_of_figures_and_how_much_is_hidden() -> None
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_there_is_room_on_narrow_pictures(size: tuple[int, int], difficulty: float) -> None:
     for n in range(30):
-        Occlusion(*size, difficulty).sample(Random(f"narrow/{n}"))
+        problem = Occlusion(*size, difficulty).sample(Random(f"narrow/{n}"))
+        assert problem.images[0].size == size

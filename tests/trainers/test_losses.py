@@ -196,7 +196,7 @@ def sampled_tokens() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def naive(
     logprobs: Tensor, old: Tensor, mask: Tensor, advantage: Tensor, clip: Clip, tokens: int | None
 ) -> tuple[float, list[list[float]], int]:
-    """METHOD's formula with loops: loss, its gradient by hand, clipped tokens."""
+    """GRPO's formula with loops: loss, its gradient by hand, clipped tokens."""
     rows, width = mask.shape
     loss, grads, clipped = 0.0, [[0.0] * width for _ in range(rows)], 0
     for i in range(rows):
@@ -326,7 +326,7 @@ def test_loss_and_gradient_are_those_of_trl_on_a_turn_about_a_picture(small: Sma
 
 
 def stand_in(trainer: Any, model: Any) -> Any:
-    """What TRL's loss reads of its trainer, for GRPO as METHOD has it."""
+    """What TRL's loss reads of its trainer, for GRPO as it is done here."""
     alone = SimpleNamespace(
         is_main_process=True,
         reduce=lambda t, **_: t,

@@ -62,6 +62,21 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+def end_in_update(made: SftConfig, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is interrupted when so many updates are done."""
+    update = sft._Run._update
+
+    def dying(self: Any, *given: Any) -> Any:
+        if self.step == step:
+            raise KeyboardInterrupt
+        return update(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(made)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(
     smalls: dict[str, Small], exported: str, tmp_path_factory: pytest.TempPathFactory
@@ -194,17 +209,7 @@ def test_whatever_update_a_run_ends_in_it_goes_on_to_the_same_weights(
     stop: int, undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = replace(undisturbed, out=str(tmp_path))
-    update = sft._Run._update
-
-    def dying(self: Any, *given: Any) -> Any:
-        if self.step == stop:
-            raise KeyboardInterrupt
-        return update(self, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sft._Run, "_update", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(made)
+    end_in_update(made, stop, monkeypatch)
     train(made)
     assert losses(tmp_path) == losses(Path(undisturbed.out))
     assert same(weights(tmp_path / "model"), weights(Path(undisturbed.out) / "model"))
@@ -217,17 +222,7 @@ def test_a_half_written_checkpoint_is_passed_over_and_the_run_ends_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = replace(undisturbed, out=str(tmp_path), checkpoint_every=1)
-    update = sft._Run._update
-
-    def dying(self: Any, *given: Any) -> Any:
-        if self.step == 3:
-            raise KeyboardInterrupt
-        return update(self, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sft._Run, "_update", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(made)
+    end_in_update(made, 3, monkeypatch)
     assert checkpoint.steps(tmp_path) == [2, 3]
     path = tmp_path / "checkpoints" / "000003" / checkpoint.TENSORS
     path.write_bytes(path.read_bytes()[:1000])
@@ -268,17 +263,7 @@ def test_adapters_are_trained_merged_and_resumed(
     }
     AutoModelForImageTextToText.from_pretrained(tmp_path / "whole" / "model")
     made = replace(whole, out=str(tmp_path / "run"))
-    update = sft._Run._update
-
-    def dying(self: Any, *given: Any) -> Any:
-        if self.step == 3:
-            raise KeyboardInterrupt
-        return update(self, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sft._Run, "_update", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(made)
+    end_in_update(made, 3, monkeypatch)
     kept = checkpoint.newest(tmp_path / "run")
     assert kept is not None
     assert all("lora_" in name for name in kept[0]["trained"])
