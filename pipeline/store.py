@@ -275,6 +275,9 @@ class Writer:
     def count(self, table: str) -> int:
         return self._tables[table].rows
 
+    def schema(self, table: str) -> pa.Schema:
+        return self._tables[table].schema
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
