@@ -221,7 +221,7 @@
 
   const changed = () => { told(); refresh(); if (at >= 0) look(); };
 
-  const load = (files) => { if (files.length) loading.open(files[0], changed); };
+  const load = (files) => { if (files.length) loading.open([...files], changed); };
 
   // A file that is dropped is loaded, and never opened in place of the page.
   const dropped = (event) => {
@@ -255,7 +255,7 @@
   gallery.start = () => {
     document.title = `${gallery.visible(gallery.index.title)} · gallery`;
     $("title").textContent = gallery.visible(gallery.index.title);
-    gallery.index.notes.forEach((note) => $("title").after(make("p", "note-of-page", note)));
+    $("notes").append(...gallery.index.notes.map((note) => make("p", "text", note)));
     decisions.open(gallery.index.decisions);
     document.addEventListener("keydown", pressed);
     $("list").addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
@@ -270,7 +270,7 @@
     $("forget").addEventListener("click", () => { decisions.forget(); changed(); });
     $("load").hidden = !decisions.versions().length;
     $("load").addEventListener("click", () => $("file").click());
-    $("file").addEventListener("change", () => { load([...$("file").files]); $("file").value = ""; });
+    $("file").addEventListener("change", () => { load($("file").files); $("file").value = ""; });
     ["dragover", "drop"].forEach((name) => document.addEventListener(name, dropped));
     $("help-open").addEventListener("click", () => $("help").showModal());
     $("zoom").addEventListener("click", () => $("zoom").close());

@@ -9,13 +9,14 @@ gallery.loading = (() => {
   const dialog = () => document.getElementById("load-dialog");
 
   // Shows what is in a file, and calls `done` when decisions were taken from it.
-  const open = async (file, done) => {
+  const open = async ([file, ...more], done) => {
     try {
+      if (more.length) throw new Error("one file at a time");
       const version = versionOf(file.name);
       if (file.size > MOST_BYTES) throw new Error(`${file.size} bytes, at most ${MOST_BYTES} are read`);
       ask(file.name, version, compare(version, read(decoded(await file.arrayBuffer()))), done);
     } catch (error) {
-      show(file.name, [make("p", "bad text", error.message), make("p", "", "Nothing was taken.")],
+      show(file.name, [make("p", "bad text", error.message.slice(0, 500)), make("p", "", "Nothing was taken.")],
         [button("Close")]);
     }
   };
