@@ -70,7 +70,7 @@ class Pictures:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._ends, self._paths = [0], list[str | None]()  # of each picture
-        self._rows, self._lacking = [0], list[bool]()  # pictures up to each row; rows without the cell
+        self._rows, self._lacking = [0], list[bool]()  # of each row: pictures up to it; has it none
 
     def append(self, cells: Sequence[Mapping[str, Any]] | None) -> None:
         """The pictures of one more row."""
