@@ -119,7 +119,7 @@ def test_an_asset_that_is_cut_keeps_its_promises_and_says_so(
     assert made.manifest.tables["shown"] == 40
     assert all(check(made).passed for check in checks_of("gallery"))
     shown = metadata(made)
-    assert "the first 8 of 32 trajectories" in shown["left out"].value
+    assert "the first 9 of 32 trajectories, of every model alike" in shown["left out"].value
     page = shown["page"].value
     assert page == (Path(made.path) / "index.html").as_uri()
 
