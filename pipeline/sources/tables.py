@@ -257,7 +257,8 @@ def _csv(file: Path, needed: tuple[str, ...], wanted: tuple[str, ...]) -> Iterat
 
 def _parquet(file: Path, needed: tuple[str, ...], wanted: tuple[str, ...]) -> Iterator[Any]:
     try:
-        with pq.ParquetFile(file, buffer_size=READ_BYTES) as opened:
+        # Unless told not to, pyarrow fetches the whole file before its first row.
+        with pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES) as opened:
             names = opened.schema_arrow.names
             check(file, needed, names)
             columns = [name for name in wanted if name in names] if wanted else None

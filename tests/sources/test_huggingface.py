@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.imports import SourceError
+from pipeline.sources import tables
 from pipeline.types import Kind, Modality
 from pipeline.versions import Version
 from tests.sources.conftest import ORIGIN, asked, lines, made, only, picture, pixels, reasons
@@ -160,6 +161,15 @@ def test_the_revision_decides_what_a_hub_holds(folder: Path) -> None:
 
     assert hub("a" * 40) != hub("b" * 40)
     assert hub("a" * 40)["sha256"] == f"someone/something@{'a' * 40}"
+
+
+def test_a_parquet_of_pictures_is_read_a_little_at_a_time(folder: Path) -> None:
+    file = folder / "rows.parquet"
+    pq.write_table(pa.table({"image": [bytes([n]) * 50_000 for n in range(200)] * 4}), file,
+                   row_group_size=400, use_dictionary=False, compression="none")  # fmt: skip
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in tables.table(file))
+    assert most < 6 * 2**20  # of 40 MB
 
 
 def test_fields_that_parquet_fills_with_nothing_are_no_fields_of_a_mark(folder: Path) -> None:
