@@ -231,19 +231,25 @@ def export(split: str, made: str) -> Body:
     """A set with its problems and their pictures in every row, for whoever trains on it."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        turns = dict(version.limits.task_turns)
-        asked = inputs.rows("problems", split)
-        weigh = _weights(version, split, made, inputs)
-        for problem, row in _beside(asked, inputs.rows(made, split)):
-            wire = {
-                "family": version.family,
-                "max_turns": turns.get(problem["task"], version.limits.max_turns),
-                "max_images": version.limits.max_images,
-            }
-            weight = {"weight": weigh(rows.problem({**problem, "images": None}))} if weigh else {}
-            put(writer, "train", {**problem, **row, **wire, **weight}, KEPT)
+        told = _whole(version, split, made, inputs)
+        exports.write_native(version, split, told, inputs, writer)
 
     return body
+
+
+def _whole(version: Version, split: str, made: str, inputs: Inputs) -> Iterator[Row]:
+    """The rows of a set, each with its problem and what its texts were written for."""
+    turns = dict(version.limits.task_turns)
+    asked = inputs.rows("problems", split)
+    weigh = _weights(version, split, made, inputs)
+    for problem, row in _beside(asked, inputs.rows(made, split)):
+        wire = {
+            "family": version.family,
+            "max_turns": turns.get(problem["task"], version.limits.max_turns),
+            "max_images": version.limits.max_images,
+        }
+        weight = {"weight": weigh(rows.problem({**problem, "images": None}))} if weigh else {}
+        yield {**problem, **row, **wire, **weight}
 
 
 def weighs(version: Version, split: str) -> tuple[str, ...]:
