@@ -1,7 +1,8 @@
 """Doubles that many tests share: a plain picture, a problem on it, a policy that says fixed texts."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import settings
 
 from pipeline import canvas
-from pipeline.images import encode
+from pipeline.images import Pixels, encode, size_of
 from pipeline.protocol import FAMILIES, write
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.types import (
     Answer,
     Box,
+    Image,
     Kind,
     Line,
     Modality,
@@ -111,6 +113,19 @@ def small(request: pytest.FixtureRequest, smalls: "dict[str, Small]") -> "Small"
 def one(smalls: "dict[str, Small]") -> "Small":
     """One family, where the other behaves no differently."""
     return smalls["qwen2.5-vl"]
+
+
+@contextmanager
+def uncompressed(*modules: str) -> Iterator[None]:
+    """Pictures that these modules make are drawn and not compressed, where nobody looks at them."""
+
+    def bare(pixels: Pixels) -> Image:
+        return Image(b"", size_of(pixels), "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setattr(f"{module}.encode", bare)
+        yield
 
 
 def truth(problem: Problem) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from pipeline import compare
-from pipeline.compare import Asked, Change, Flow, Judged, Met, Tally
+from pipeline.compare import Asked, Change, Judged, Met, Tally
 
 
 def test_fields_that_differ_are_told_by_their_path_and_nothing_is_no_field() -> None:
@@ -71,8 +71,9 @@ def test_verdicts_are_paired_by_key_and_the_first_ids_are_the_examples() -> None
             row.id for row in sides[1] if (before.get(row.id), row.verdict) == (flow.a, flow.b)
         ]
         assert flow.examples == tuple(named[: compare.EXAMPLES])
-    assert Flow("kept", "kept", 0, ()) not in told.changed
-    assert all(flow.a != flow.b for flow in told.changed)
+    changed = {(flow.a, flow.b): flow.count for flow in told.changed}
+    assert changed == {pair: count for pair, count in pairs.items() if pair[0] != pair[1]}
+    assert 0 < len(changed) < len(pairs)
 
 
 def test_the_distance_of_shares_is_what_would_have_to_change() -> None:

@@ -50,11 +50,14 @@ def graded(rates: Rates, **options: object) -> list[curate.Graded]:
 
 
 def test_an_oracle_that_never_errs_solves_everything_in_full_marks() -> None:
-    assert all(row.score.total == 2 and row.score.draw == 1 for row in graded(SURE))
+    rows = graded(SURE)
+    assert len(rows) == 2 * len(ASKED)
+    assert all(row.score.total == 2 and row.score.draw == 1 for row in rows)
 
 
 def test_it_does_so_in_thousandths_too_but_for_rounding() -> None:
     rows = graded(SURE, family="qwen3-vl")
+    assert len(rows) == 2 * len(ASKED)
     assert all(row.score.total == 2 and (row.score.draw or 0) > 0.9 for row in rows)
 
 

@@ -16,7 +16,8 @@ from pipeline.rollout import Limits, retrace
 from pipeline.sources import SOURCES, objects
 from pipeline.sources.objects import Objects, Region
 from pipeline.sources.objects_asked import FAMILIES
-from pipeline.types import SPLITS, Box, Image, Kind, Line, Op, Point, Problem
+from pipeline.types import SPLITS, Box, Kind, Line, Op, Point, Problem
+from tests.conftest import uncompressed
 
 EACH = 250  # samples of each split
 
@@ -32,10 +33,7 @@ class Sampled(NamedTuple):
 def sampled() -> list[Sampled]:
     """Many problems of each split, their pictures cut out but not compressed."""
     rows = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "pipeline.tasks.posed.encode", lambda pixels: Image(b"", images.size_of(pixels), "")
-        )
+    with uncompressed("pipeline.tasks.posed"):
         for split in SPLITS:
             for n in range(EACH):
                 problem = Objects(difficulty=n % 5 / 4).sample(Random(f"{split}/{n}"), split)

@@ -3,8 +3,6 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -15,25 +13,20 @@ import pytest
 from pipeline import canvas, geometry, images
 from pipeline.sources import SOURCES, coins, crops, stereo
 from pipeline.sources.photos import Photos
-from pipeline.types import SPLITS, Box, Image, Kind, Line, Modality, Point, Problem, Size
+from pipeline.types import SPLITS, Box, Kind, Line, Modality, Point, Problem, Size
+from tests.conftest import uncompressed
 
 Sampled = tuple[str, Problem, dict[str, Any]]  # split, problem, geometry
 EACH = 300  # samples of each split
 
 
-@contextmanager
-def unencoded() -> Iterator[None]:
-    """Pictures are cut out but not compressed, which takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (coins, stereo):
-            patch.setattr(module, "encode", lambda pixels: Image(b"", images.size_of(pixels), ""))
-        yield
+CUT_OUT = ("pipeline.sources.coins", "pipeline.sources.stereo")  # where pictures are made
 
 
 @pytest.fixture(scope="module")
 def sampled() -> list[Sampled]:
     """Many problems of each split."""
-    with unencoded():
+    with uncompressed(*CUT_OUT):
         problems = [
             (split, Photos(difficulty=n % 5 / 4).sample(Random(f"{split}/{n}"), split))
             for split in SPLITS
@@ -271,7 +264,7 @@ def test_every_size_works_for_every_split(side: int) -> None:
             source = SOURCES["photos"]()(
                 width=side, height=side, unit=28, difficulty=n % 3 / 2, wording="varied"
             )
-            with unencoded():
+            with uncompressed(*CUT_OUT):
                 problem = source.sample(Random(f"size/{n}"), split)
             for image in problem.images:
                 assert max(image.size) <= side

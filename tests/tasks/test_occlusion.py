@@ -17,7 +17,7 @@ from pipeline.tasks.occlusion import Occlusion
 from pipeline.tasks.occlusion_phrases import NEITHER
 from pipeline.tasks.shapes import COLOURS, outline
 from pipeline.types import Box, Kind, Line, Problem
-from tests.conftest import TEXT_CUES, lead, said, truth
+from tests.conftest import TEXT_CUES, lead, said, truth, uncompressed
 
 NAME = r"\w+ (?:circle|square|triangle|diamond|star|cross|bar)"
 STARTS = {
@@ -231,7 +231,8 @@ def test_wrong_figures_often_lie_beside_the_one_asked_about_and_do_the_reverse()
 
 
 def test_nothing_in_the_text_tells_the_answer() -> None:
-    problems = [make(f"cue/{n}", n % 11 / 10, wording="varied") for n in range(600)]
+    with uncompressed("pipeline.tasks.posed"):
+        problems = [make(f"cue/{n}", n % 11 / 10, wording="varied") for n in range(600)]
     for name, cue in TEXT_CUES.items():
         assert abs(lead(problems, cue)) < 4, name
     for word in (*COLOURS, "circle", "square", "triangle", "diamond", "star", "cross", "bar"):
@@ -261,7 +262,9 @@ def test_every_question_and_many_answers_occur() -> None:
 def test_difficulty_turns_the_number_of_figures_and_how_much_is_hidden() -> None:
     def found(difficulty: float) -> tuple[int, float]:
         counts, shares = [], []
-        for problem in (make(n, difficulty, 224) for n in range(90)):
+        with uncompressed("pipeline.tasks.posed"):
+            problems = [make(n, difficulty, 224) for n in range(90)]
+        for problem in problems:
             there = pile(problem)
             counts.append(len(there.names))
             for whole, seen in zip(there.whole, there.seen, strict=True):

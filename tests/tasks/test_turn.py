@@ -252,11 +252,11 @@ def test_answers_are_balanced(pool: list[Problem]) -> None:
         assert all(abs(tally[value] - len(seen) * share) < 4 * sigma for value in values)
 
 
-def test_neither_of_two_angles_offered_is_the_likelier_one() -> None:
+def test_neither_of_two_angles_offered_is_the_likelier_one(pool: list[Problem]) -> None:
     """The same two angles, both ways, are offered whichever of them is right."""
     larger = []
-    for problem in (sample(n, difficulty=0.0) for n in range(240)):
-        if ask(problem) == "turned":
+    for problem in pool:
+        if problem.difficulty == 0 and ask(problem) == "turned":
             offered = sorted({int(option.split("°")[0]) for option in problem.options})
             assert len(offered) == 2
             assert offered[1] - offered[0] >= 20

@@ -192,8 +192,10 @@ def test_no_id_that_stands_for_a_picture_is_ever_sampled(
         policy.sample_as(Sampling(heat, 1.0, 8, seed=1))
         for run in rolled(policy, asked, policy.words):
             for turn in run.turns:
-                assert not set(turn.ids or ()) & set(policy.words.vision)
-                assert all(p > float("-inf") for p in turn.logprobs or ())
+                assert turn.ids
+                assert turn.logprobs
+                assert not set(turn.ids) & set(policy.words.vision)
+                assert min(turn.logprobs) > float("-inf")
 
 
 def test_a_turn_that_hits_its_limit_is_truncated_and_keeps_its_ids(
