@@ -10,6 +10,8 @@ from pipeline.types import Policy
 
 if TYPE_CHECKING:  # versions asks the oracle which rates it has
     from pipeline.policies import Stage
+    from pipeline.protocol import Family
+    from pipeline.rollout import Limits
     from pipeline.versions import Version
 
 
@@ -72,14 +74,30 @@ def _vllm(stage: "Stage", version: "Version", seed: int) -> Policy:
 
 
 def _endpoint(stage: "Stage", version: "Version", seed: int) -> Policy:
+    return served(stage, version.limits, version.wire, seed)
+
+
+def served(stage: "Stage", limits: "Limits", family: "Family", seed: int) -> Policy:
+    """A stage's endpoint, with the key that its environment variable holds.
+
+    Raises:
+        NoBackend: if that variable is not set, or holds what no header can: whoever refuses that
+            would quote it.
+    """
     from pipeline.policies import EndpointPolicy
     from pipeline.teachers.endpoint import Endpoint
 
-    assert isinstance(stage.policy, EndpointPolicy)
-    key, named = None, stage.policy.key_from
-    if named and not (key := os.environ.get(named)):
-        raise NoBackend(f"version {version.name!r} takes a key from ${named}, which is not set")
-    return Endpoint(stage.policy, stage.sampling, version.limits, version.wire, seed, key)
+    given, key = stage.policy, None
+    assert isinstance(given, EndpointPolicy)
+    if named := given.key_from:
+        key = os.environ.get(named, "").strip()  # files end in a line's end, and so do their copies
+        if not key:
+            raise NoBackend(f"{given.model!r} takes a key from ${named}, which is not set")
+        if not (key.isascii() and key.isprintable()):
+            raise NoBackend(
+                f"${named} holds characters that are in no key: set it to the key alone"
+            )
+    return Endpoint(given, stage.sampling, limits, family, seed, key)
 
 
 def _recorded(stage: "Stage", version: "Version", seed: int) -> Policy:
