@@ -43,7 +43,7 @@ def underway(store: Store, name: str) -> Progress | None:
     path = _path(store, name)
     try:
         told, since_s = json.loads(path.read_text()), time.time() - path.stat().st_mtime
-        if not _lives(told.pop("pid")):
+        if not lives(told.pop("pid")):
             return None
         progress = Progress(**told)
     except (OSError, ValueError, KeyError, TypeError):
@@ -57,9 +57,10 @@ def _path(store: Store, name: str) -> Path:
     return store.desk / UNDERWAY / f"{name}.json"
 
 
-def _lives(pid: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether a process of this machine has not ended."""
     try:
-        os.kill(pid, 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,8 @@ def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     name, revision = stage.policy.model, stage.policy.revision
     asked = stage.sampling
     sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, seed)
-    try:
+    with _loading(name, version):
         processor, model = load_processor(name, revision), loaded(name, revision)
-    except OSError as error:
-        raise NoBackend(
-            f"version {version.name!r} asks for the checkpoint {name!r}, which cannot be loaded here: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
     return Local(model, processor, version.limits, sampling)
 
 
@@ -53,23 +49,30 @@ def _vllm(stage: "Stage", version: "Version", seed: int) -> Policy:
     assert isinstance(given, VllmPolicy)
     sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, seed)
     try:
-        return Vllm(
-            given.model,
-            version.limits,
-            sampling,
-            revision=given.revision,
-            dtype=given.dtype,
-            engine=given.engine,
-        )
+        with _loading(given.model, version):
+            return Vllm(
+                given.model,
+                version.limits,
+                sampling,
+                revision=given.revision,
+                dtype=given.dtype,
+                engine=given.engine,
+            )
     except ImportError as error:
         raise NoBackend(
             f"version {version.name!r} asks for vLLM, which is not installed here ({error}): "
             f"`pip install vllm`, or give its model as kind 'checkpoint'"
         ) from error
+
+
+@contextmanager
+def _loading(model: str, version: "Version") -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise NoBackend(
-            f"version {version.name!r} asks for the checkpoint {given.model!r}, which cannot be loaded "
-            f"here: {str(error).splitlines()[0]}"
+            f"version {version.name!r} asks for the checkpoint {model!r}, which cannot be loaded here: "
+            f"{str(error).splitlines()[0]}"
         ) from error
 
 

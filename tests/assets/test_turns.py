@@ -268,6 +268,20 @@ def test_the_ui_asks_again_by_the_run_configuration_and_makes_anew_only_if_it_sa
     assert find("cold_set", asked, store) is None
 
 
+def test_an_asset_that_was_given_up_is_made_from_the_ui_when_its_server_is_mended(
+    asked: Version, store: Store, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = parse("asked", ASKED + "failures: {most: 0.25, after: 4}\n")
+    server.failing = {1}
+    with pytest.raises(TooManyFailures, match="or in the launchpad retry_failed"):
+        sampled(strict, store)
+    server.failing = set()
+    materialized(asked, monkeypatch, retry_failed=True)
+    whole = find(ASSET, asked, store)
+    assert whole is not None
+    assert whole.manifest.facts["yield"] == {"kept": 12}
+
+
 def test_the_launchpad_shows_what_may_be_said_of_failures_where_something_may_fail() -> None:
     job = definitions.defs.resolve_job_def("all")
     ops = {"ops": {ASSET: {"config": {"retry_failed": True}}}}
