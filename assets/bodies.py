@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from itertools import groupby
 
 import pyarrow as pa
 
 from assets import exports, gallery, models
 from assets.inputs import Inputs, put, with_rejects
+from assets.underway import Tell, telling
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.asking import asking
 from pipeline.decisions import ACCEPTED, REJECTED
@@ -154,29 +155,33 @@ def sample(asset: str) -> Body:
 
 
 async def _write(asset: str, version: Version, inputs: Inputs, writer: Writer) -> None:
-    with sampling(asset, version, inputs) as (runs, spending):
-        async for run in runs:
-            if isinstance(run, Failure):
-                failed = {"problem_id": run.problem_id, "sample": run.sample}
-                put(writer, "trajectories", failed, Verdict(False, "failed", run.reason))
-            else:
-                put(writer, "trajectories", rows.trajectory_row(run), KEPT)
-        if spent := spending.facts():
-            writer.facts["spent"] = spent
+    with telling(inputs.store, writer.name) as tell:
+        async with sampling(asset, version, inputs, tell) as (runs, spending):
+            async for run in runs:
+                if isinstance(run, Failure):
+                    failed = {"problem_id": run.problem_id, "sample": run.sample}
+                    put(writer, "trajectories", failed, Verdict(False, "failed", run.reason))
+                else:
+                    put(writer, "trajectories", rows.trajectory_row(run), KEPT)
+            if spent := spending.facts():
+                writer.facts["spent"] = spent
 
 
-@contextmanager
-def sampling(asset: str, version: Version, inputs: Inputs) -> Iterator[tuple[Runs, Spending]]:
+@asynccontextmanager
+async def sampling(
+    asset: str, version: Version, inputs: Inputs, tell: Tell = lambda progress: None
+) -> AsyncIterator[tuple[Runs, Spending]]:
     """The runs of an asset of trajectories, as they end, and what they spend."""
     split, chosen = SAMPLED[asset], stage(asset, version, inputs)
     samples, limits = chosen.sampling.samples, version.limits
     problems_asked = inputs.problems(split, pictures=True)
     total = inputs.count("problems", split) * samples
-    with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):
+    async with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):
         many = teachers.in_flight(chosen)
         runs = rollout(policy, problems_asked, samples, limits, version.wire, many)
         few = within(runs, version.failures.most, version.failures.after)
-        yield followed(few, asset, total, spending), spending
+        async with aclosing(followed(few, asset, total, spending, tell=tell)) as ended:
+            yield ended, spending
 
 
 def sift(split: str, trajectories: str) -> Body:
