@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.instance import home, instance
+from assets.underway import lives
 
 TAG = "drawloop/backfill"
 LOOK_S = 1.0  # between two looks at the runs
@@ -103,7 +104,7 @@ def _outcome(opened: Any, run: Any, version: str) -> Outcome | None:
         cause = _cause(opened, run.run_id) if state == "failure" else ""
         return Outcome(version, run.run_id, state, cause)
     worker = _worker(opened, run.run_id)
-    if worker is None or _lives(worker):
+    if worker is None or lives(worker):
         return None
     again = opened.get_run_by_id(run.run_id)  # it may have ended between the two looks
     if again is None or again.is_finished:
@@ -129,13 +130,3 @@ def _worker(opened: Any, run: str) -> int | None:
         if entry.dagster_event is not None and (found := PID.search(entry.message or "")):
             return int(found[1])
     return None
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

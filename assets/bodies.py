@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from itertools import groupby
 
 import pyarrow as pa
 
 from assets import exports, gallery, models
 from assets.inputs import Inputs, put, with_rejects
+from assets.underway import Tell, telling
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.asking import asking
 from pipeline.decisions import ACCEPTED, REJECTED
@@ -154,29 +155,33 @@ def sample(asset: str) -> Body:
 
 
 async def _write(asset: str, version: Version, inputs: Inputs, writer: Writer) -> None:
-    with sampling(asset, version, inputs) as (runs, spending):
-        async for run in runs:
-            if isinstance(run, Failure):
-                failed = {"problem_id": run.problem_id, "sample": run.sample}
-                put(writer, "trajectories", failed, Verdict(False, "failed", run.reason))
-            else:
-                put(writer, "trajectories", rows.trajectory_row(run), KEPT)
-        if spent := spending.facts():
-            writer.facts["spent"] = spent
+    with telling(inputs.store, writer.name) as tell:
+        async with sampling(asset, version, inputs, tell) as (runs, spending):
+            async for run in runs:
+                if isinstance(run, Failure):
+                    failed = {"problem_id": run.problem_id, "sample": run.sample}
+                    put(writer, "trajectories", failed, Verdict(False, "failed", run.reason))
+                else:
+                    put(writer, "trajectories", rows.trajectory_row(run), KEPT)
+            if spent := spending.facts():
+                writer.facts["spent"] = spent
 
 
-@contextmanager
-def sampling(asset: str, version: Version, inputs: Inputs) -> Iterator[tuple[Runs, Spending]]:
+@asynccontextmanager
+async def sampling(
+    asset: str, version: Version, inputs: Inputs, tell: Tell = lambda progress: None
+) -> AsyncIterator[tuple[Runs, Spending]]:
     """The runs of an asset of trajectories, as they end, and what they spend."""
     split, chosen = SAMPLED[asset], stage(asset, version, inputs)
     samples, limits = chosen.sampling.samples, version.limits
     problems_asked = inputs.problems(split, pictures=True)
     total = inputs.count("problems", split) * samples
-    with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):
+    async with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):
         many = teachers.in_flight(chosen)
         runs = rollout(policy, problems_asked, samples, limits, version.wire, many)
         few = within(runs, version.failures.most, version.failures.after)
-        yield followed(few, asset, total, spending), spending
+        async with aclosing(followed(few, asset, total, spending, tell=tell)) as ended:
+            yield ended, spending
 
 
 def sift(split: str, trajectories: str) -> Body:
@@ -231,19 +236,25 @@ def export(split: str, made: str) -> Body:
     """A set with its problems and their pictures in every row, for whoever trains on it."""
 
     def body(version: Version, inputs: Inputs, writer: Writer) -> None:
-        turns = dict(version.limits.task_turns)
-        asked = inputs.rows("problems", split)
-        weigh = _weights(version, split, made, inputs)
-        for problem, row in _beside(asked, inputs.rows(made, split)):
-            wire = {
-                "family": version.family,
-                "max_turns": turns.get(problem["task"], version.limits.max_turns),
-                "max_images": version.limits.max_images,
-            }
-            weight = {"weight": weigh(rows.problem({**problem, "images": None}))} if weigh else {}
-            put(writer, "train", {**problem, **row, **wire, **weight}, KEPT)
+        told = _whole(version, split, made, inputs)
+        exports.write_native(version, split, told, inputs, writer)
 
     return body
+
+
+def _whole(version: Version, split: str, made: str, inputs: Inputs) -> Iterator[Row]:
+    """The rows of a set, each with its problem and what its texts were written for."""
+    turns = dict(version.limits.task_turns)
+    asked = inputs.rows("problems", split)
+    weigh = _weights(version, split, made, inputs)
+    for problem, row in _beside(asked, inputs.rows(made, split)):
+        wire = {
+            "family": version.family,
+            "max_turns": turns.get(problem["task"], version.limits.max_turns),
+            "max_images": version.limits.max_images,
+        }
+        weight = {"weight": weigh(rows.problem({**problem, "images": None}))} if weigh else {}
+        yield {**problem, **row, **wire, **weight}
 
 
 def weighs(version: Version, split: str) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def _came_in(built: Built) -> int:
         asked = sum(min(count, few or count) for count in counts)
         return asked * sum(map(built.version.evaluations, MODELS))
     if asset == "gallery":
-        return gallery.due(built.version, inputs, gallery.STAGES, gallery.MOST)
+        return sum(gallery.shares(built.version, inputs, gallery.MOST).values())
     if node.tables == "trajectories":
         stage = {"cold": "teacher", "reflective": "cold_model", "rl": "reflective_model"}[
             node.split

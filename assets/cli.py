@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,11 @@ def build(versions: tuple[str, ...], only_sets: bool, retry_failed: bool, yes: b
     A trajectory that failed, its backend's fault, stays failed until --retry-failed asks again."""
     chosen = [load(name) for name in versions]
     if retry_failed:
+        from assets.bodies import SAMPLED
         from assets.retry import retry
 
-        for version in chosen:
-            for line in retry(version, Store.at(), lambda what: yes or click.confirm(what)):
+        for version, asset in product(chosen, SAMPLED):
+            for line in retry(asset, version, Store.at(), lambda what: yes or click.confirm(what)):
                 click.echo(line)
     from assets.definitions import defs
     from assets.graph import NODES, needed, sets

@@ -4,13 +4,15 @@ from typing import Any
 
 import dagster as dg
 
+from assets.bodies import SAMPLED
 from assets.build import build
 from assets.checks import checks_of
 from assets.graph import NODES, Node, code_version, sets
 from assets.launch import piped
 from assets.report import metadata
+from assets.retry import retry
 from pipeline.store import Store
-from pipeline.versions import load, names
+from pipeline.versions import Version, load, names
 
 VERSIONS = dg.StaticPartitionsDefinition(names())
 KINDS = {
@@ -19,6 +21,23 @@ KINDS = {
     "rl_export": {"parquet", "huggingface"},
     "framework_exports": {"parquet", "json"},
     "gallery": {"html"},
+}
+
+
+# Of an asset of trajectories, in its run configuration: the UI's launchpad shows it.
+RETRY = {
+    "retry_failed": dg.Field(
+        bool,
+        default_value=False,
+        description="Ask again for trajectories that failed, their backend's fault. If the asset is "
+        "there without them and fewer fail now, the run's log lists what would be made anew.",
+    ),
+    "make_anew": dg.Field(
+        bool,
+        default_value=False,
+        description="With retry_failed: delete what it lists, and make this asset anew. That is all "
+        "that was made from it, in any version, models that were trained on it included.",
+    ),
 }
 
 
@@ -55,12 +74,15 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
         kinds=KINDS.get(node.tables, {"parquet"}),
         code_version=code_version(name),
         check_specs=specs,
+        config_schema=RETRY if name in SAMPLED else {},
     )
     def materialize(
         context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
-        launch = piped(context, pipes)
-        built = build(name, load(context.partition_key), Store.at(), launch)
+        launch, version, store = piped(context, pipes), load(context.partition_key), Store.at()
+        if name in SAMPLED:
+            ask_again(context, name, version, store)
+        built = build(name, version, store, launch)
         context.log.info(f"{name} of {built.version.name} is at {built.path}")
         results = []
         for check in checks_of(name):
@@ -81,6 +103,21 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
     return materialize
 
 
+def ask_again(
+    context: dg.AssetExecutionContext, asset: str, version: Version, store: Store
+) -> None:
+    """What the run configuration says of trajectories that failed."""
+    said = context.op_execution_context.op_config
+
+    def sure(what: str) -> bool:
+        context.log.info(f"{what} {'Yes.' if said['make_anew'] else 'No: make_anew is off.'}")
+        return bool(said["make_anew"])
+
+    if said["retry_failed"]:
+        for line in retry(asset, version, store, sure):
+            context.log.info(line)
+
+
 def jobs() -> list[Any]:
     """``sets``: the exports, with all that they need; ``all``: the rest of the graph, too."""
     asked = {
@@ -94,9 +131,7 @@ def jobs() -> list[Any]:
         ),
     }
     return [
-        dg.define_asset_job(
-            name, selection=selection, partitions_def=VERSIONS, description=description
-        )
+        dg.define_asset_job(name, selection=selection, description=description)
         for name, (selection, description) in asked.items()
     ]
 

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from assets.build import find
-from assets.gallery import READ, STAGES, available, due, exhibits, notes, workers
+from assets.gallery import READ, STAGES, available, exhibits, notes, of_each, workers
 from assets.graph import address
 from assets.inputs import Inputs
 from pipeline import gallery
@@ -37,14 +37,15 @@ def exhibit(
     """
     gallery.replaceable(folder)
     hung = [(version, *_there(version, store, stages)) for version in versions]
-    left_out = chain.from_iterable(notes(v, inputs, there, most) for v, inputs, there in hung)
+    shown = [(v, inputs, of_each(v, inputs, there, most)) for v, inputs, there in hung]
+    left_out = chain.from_iterable(notes(*one) for one in shown)
     heading = gallery.Heading(" beside ".join(v.name for v in versions), [*left_out])
-    groups = chain.from_iterable(exhibits(v, inputs, there, most) for v, inputs, there in hung)
+    groups = chain.from_iterable(exhibits(*one) for one in shown)
     decided = {version.name: version.decisions for version in versions}
-    hands = workers(sum(due(v, inputs, there, most) for v, inputs, there in hung))
+    hands = workers(sum(sum(parts.values()) for _, _, parts in shown))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    shown = gallery.write(folder, heading, groups, decided, hands)
-    return Made(folder / "index.html", shown, tuple(_missing(hung, stages)))
+    made = gallery.write(folder, heading, groups, decided, hands)
+    return Made(folder / "index.html", made, tuple(_missing(hung, stages)))
 
 
 def _there(version: Version, store: Store, stages: Sequence[str]) -> tuple[Inputs, list[str]]:

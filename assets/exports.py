@@ -5,6 +5,8 @@ The story comes from the manifests: what decided each stage, and what it kept an
 
 import json
 import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ import pyarrow.parquet as pq
 
 from assets.inputs import Inputs, put
 from pipeline.exporters import PROBLEMS
-from pipeline.exporters.card import Story, Yield
-from pipeline.exporters.export import Given, Report, export
+from pipeline.exporters.card import Story, Yield, card
+from pipeline.exporters.export import Given, Report, copied, export
+from pipeline.exporters.native import ASSET
 from pipeline.exporters.origins import Origin, origins
 from pipeline.exporters.wanted import Wanted
-from pipeline.manifest import Manifest
+from pipeline.manifest import CARD, Manifest
 from pipeline.rows import Row
 from pipeline.store import Store, StoreError, Writer
 from pipeline.types import KEPT
@@ -76,6 +79,31 @@ def write(version: Version, inputs: Inputs, writer: Writer) -> None:
             put(writer, "written", written(report, name), KEPT)
 
 
+def write_native(
+    version: Version, set_: str, rows: Iterable[Row], inputs: Inputs, writer: Writer
+) -> None:
+    """A native export: its rows, and its card.
+
+    Versions may share it, so its card tells what decided it, and names no version.
+    """
+    report = Report("native", ASSET.framework, set_, "", "estimate", 0)
+    for row in copied(rows, report):
+        put(writer, TABLE, row, KEPT)
+    facts = json.loads(json.dumps(writer.facts))  # as the manifest will have them
+    told = replace(
+        story(version, set_, facts, inputs.store),
+        version=writer.name,
+        description=f"The asset `{of(set_)}`, as it lies in the store.",
+    )
+    given = Given(set_, (), writer.schema(TABLE))
+    with tempfile.TemporaryDirectory(prefix="drawloop-card-") as desk:
+        file = Path(desk) / CARD
+        file.write_text(
+            card(ASSET, given, report.told(), told, f"{TABLE}-*.parquet"), encoding="utf-8"
+        )
+        writer.add(CARD, file)
+
+
 def written(report: Report, folder: str) -> Row:
     """A row of the table of what was written."""
     told = report.told()
@@ -104,7 +132,7 @@ def to_folder(
     if manifest is None:
         raise StoreError(f"{version.name} has no {asset} yet: drawloop build --sets {version.name}")
     given = Given(set_, store.rows(asset, address, TABLE), _schema(store, asset, address, manifest))
-    told = story(version, set_, manifest, store)
+    told = story(version, set_, manifest.facts, store)
     return export(wanted.format, given, wanted.target(), folder, told, overwrite=overwrite)
 
 
@@ -115,19 +143,19 @@ def _schema(store: Store, asset: str, address: str, manifest: Manifest) -> pa.Sc
         return pq.read_schema(file).remove_metadata()
 
 
-def story(version: Version, set_: str, manifest: Manifest, store: Store) -> Story:
-    """How a set came to be, by the manifests of all that it was made from."""
-    facts = manifest.facts
+def story(version: Version, set_: str, facts: Mapping[str, Any], store: Store) -> Story:
+    """How a set came to be, by the facts of its native export and of all that it was made from."""
     stages, recipe, imported = [], {}, []
     for address, made in facts["lineage"].items():
         asset = made["asset"]
         recipe[asset] = made["decided_by"]
-        upstream = store.manifest(asset, address)
-        if upstream is None or asset.endswith("_model"):
+        upstream = None if asset == of(set_) else store.manifest(asset, address)
+        if asset.endswith("_model") or (upstream is None and asset != of(set_)):
             continue
-        told = upstream.facts.get("imports", {})
+        known = upstream.facts if upstream else facts
+        told = known.get("imports", {})
         imported += [Origin(n, one["origin"], one["licence"]) for n, one in told.items()]
-        counts = dict(upstream.facts["yield"])
+        counts = dict(known["yield"])
         stages.append(Yield(asset, counts.pop("kept", 0), dict(sorted(counts.items()))))
     mix = recipe["problems"]
     return Story(

@@ -6,6 +6,7 @@ it, and with the reason for which it was kept or dropped.
 
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -32,7 +33,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "evaluation": ("evaluation",),
 }
 READ = tuple(asset for assets in STAGES.values() for asset in assets)
-MOST = 2_000  # trajectories of a stage that the asset shows; the command shows as many as asked for
+MOST = 20_000  # trajectories that the asset shows, some four files each; the command shows all
 ALONE = 500  # trajectories up to which starting workers costs more than it saves
 SHOWN = pa.schema([(name, pa.string()) for name in ("stage", "writer", "id", "problem_id")])
 
@@ -65,12 +66,13 @@ def hang(version: Version, inputs: Inputs, writer: Writer) -> None:
                 put(writer, "shown", {**row, "problem_id": problem.id}, KEPT)
             yield problem, exhibits
 
-    left_out = notes(version, inputs, [*STAGES], MOST)
-    hands = workers(due(version, inputs, STAGES, MOST))
+    shown = shares(version, inputs, MOST)
+    left_out = notes(version, inputs, shown)
+    hands = workers(sum(shown.values()))
     heading = gallery.Heading(version.name, left_out)
     with tempfile.TemporaryDirectory(prefix="drawloop-gallery-") as desk:
         folder = Path(desk) / "gallery"
-        groups = noted(exhibits(version, inputs, [*STAGES], MOST))
+        groups = noted(exhibits(version, inputs, shown))
         gallery.write(folder, heading, groups, {version.name: version.decisions}, hands)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             writer.add(file.relative_to(folder).as_posix(), file)
@@ -91,10 +93,23 @@ def count(version: Version, inputs: Inputs, stage: str) -> int:
     return sum(inputs.count(asset, table) for table in tables)
 
 
-def due(version: Version, inputs: Inputs, stages: Iterable[str], most: int) -> int:
-    """Trajectories that a page shows."""
-    counts = (count(version, inputs, stage) for stage in stages)
-    return sum(min(most or there, there) for there in counts)
+def shares(version: Version, inputs: Inputs, most: int) -> dict[str, int]:
+    """How many trajectories of each stage a page of at most so many shows.
+
+    Stages have equal parts; what a small one leaves of its part the others have.
+    """
+    counts = {stage: count(version, inputs, stage) for stage in STAGES}
+    parts, left = dict.fromkeys(STAGES, 0), most
+    for n, stage in enumerate(sorted(counts, key=lambda stage: counts[stage])):
+        parts[stage] = min(counts[stage], left // (len(counts) - n))
+        left -= parts[stage]
+    return parts
+
+
+def of_each(version: Version, inputs: Inputs, stages: Iterable[str], most: int) -> dict[str, int]:
+    """How many trajectories of each stage are shown, if it is at most so many of each; 0: all."""
+    counts = {stage: count(version, inputs, stage) for stage in stages}
+    return {stage: min(most or there, there) for stage, there in counts.items()}
 
 
 def workers(trajectories: int) -> int:
@@ -104,30 +119,37 @@ def workers(trajectories: int) -> int:
     return allowed() if trajectories > ALONE else 1
 
 
-def notes(version: Version, inputs: Inputs, stages: Iterable[str], most: int) -> list[str]:
-    """What the page leaves out, in words; ``most`` of 0 leaves nothing out."""
-    counts = {stage: count(version, inputs, stage) for stage in stages}
+def notes(version: Version, inputs: Inputs, shown: Mapping[str, int]) -> list[str]:
+    """What the page leaves out, in words."""
+    counts = {stage: count(version, inputs, stage) for stage in shown}
     return [
-        f"{version.name}, {stage}: the first {most:,} of {there:,} trajectories. "
-        f"`drawloop gallery {version.name}` makes a page of all."
-        for stage, there in counts.items()
-        if most and there > most
+        f"{version.name}, {stage}: the first {some:,} of {counts[stage]:,} trajectories"
+        f"{', of every model alike' if stage == 'evaluation' else ''}. "
+        f"`drawloop gallery {version.name} --stage {stage}` makes a page of all."
+        for stage, some in shown.items()
+        if some < counts[stage]
     ]
 
 
-def exhibits(
-    version: Version, inputs: Inputs, stages: Sequence[str], most: int = 0
-) -> Iterator[Group]:
-    """The trajectories of stages, by problem, at most so many of each stage (0: all)."""
-    sources = {"rl": _of_rl, "evaluation": _of_evaluation}
-    for stage in stages:
-        left = most or count(version, inputs, stage)
-        source = sources.get(stage)
-        found = source(version, inputs) if source else _of_set(version, inputs, stage)
-        for problem, shown in found:
-            if shown and left:
-                yield problem, shown[:left]
-                left -= len(shown[:left])
+def exhibits(version: Version, inputs: Inputs, shown: Mapping[str, int]) -> Iterator[Group]:
+    """The first trajectories of stages, so many of each, by problem."""
+    for stage, most in shown.items():
+        if stage == "evaluation":
+            yield from _of_evaluation(version, inputs, most)
+        else:
+            of_rl = stage == "rl"
+            found = _of_rl(version, inputs) if of_rl else _of_set(version, inputs, stage)
+            yield from _first(found, most)
+
+
+def _first(groups: Iterable[Group], most: int) -> Iterator[Group]:
+    """Groups until so many trajectories are shown."""
+    for problem, exhibits in groups:
+        if not most:
+            return
+        if some := exhibits[:most]:
+            yield problem, some
+            most -= len(some)
 
 
 def _of_set(version: Version, inputs: Inputs, stage: str) -> Iterator[Group]:
@@ -172,13 +194,29 @@ def _of_rl(version: Version, inputs: Inputs) -> Iterator[Group]:
         yield problem, shown
 
 
-def _of_evaluation(version: Version, inputs: Inputs) -> Iterator[Group]:
+def _of_evaluation(version: Version, inputs: Inputs, most: int) -> Iterator[Group]:
     """What every model wrote, sampled and then greedily: the problems are read again for each."""
-    told = inputs.rows("evaluation", "trajectories", ["model", "split", "greedy", *GRADED])
-    for (model, split, greedy), some in groupby(told, itemgetter("model", "split", "greedy")):
+    run = itemgetter("model", "split", "greedy")
+    names = ["model", "split", "greedy"]
+    parts = _parts(Counter(map(run, inputs.rows("evaluation", "trajectories", names))), most)
+    told = inputs.rows("evaluation", "trajectories", [*names, *GRADED])
+    for (model, split, greedy), some in groupby(told, run):
         writer = f"{model}, greedy" if greedy else model
-        for problem, found in _beside(inputs.problems(split, pictures=True), [some]):
-            yield problem, [_exhibit(version, "evaluation", writer, row, None) for row in found]
+        found = (
+            (problem, [_exhibit(version, "evaluation", writer, row, None) for row in mine])
+            for problem, mine in _beside(inputs.problems(split, pictures=True), [some])
+        )
+        yield from _first(found, parts[model, split, greedy])
+
+
+def _parts(counts: Counter[Any], most: int) -> dict[Any, int]:
+    """How many of each are shown: the same share of all, and so many in all."""
+    parts, total, before = {}, counts.total(), 0
+    for name, there in counts.items():
+        after = before + there
+        parts[name] = after * most // total - before * most // total
+        before = after
+    return parts
 
 
 def _exhibit(

@@ -204,7 +204,8 @@ NODES: dict[str, Node] = {
         "evaluation", "evaluation", models.evaluate, ("problems", *MODELS), evaluated,
     ),
     "gallery": Node(
-        "A page to look at every trajectory with: open its index.html in a browser.",
+        "A page to look at trajectories with: click on `page` below, which copies its address, and "
+        "paste it into the browser's bar.",
         "gallery", "gallery", gallery.hang, ("problems", *gallery.READ), gallery.decided_by,
     ),
 }  # fmt: skip

@@ -67,7 +67,7 @@ def gallery(
         return
     for missing in made.missing:
         click.echo(f"not built yet, and left out: {missing}", err=True)
-    click.echo(f"{made.shown:,} trajectories: {made.page}")
+    click.echo(f"{made.shown:,} trajectories: {made.page.as_uri()}")
 
 
 @click.command()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -135,12 +136,19 @@ def _gallery(built: Built) -> dict[str, Any]:
     """Where the page is, and how many trajectories of each stage it shows."""
     counts = Counter(row["stage"] for row in built.rows("shown", ["stage"]))
     shown: dict[str, Any] = {
-        "page": dg.MetadataValue.path(f"{built.path}/index.html"),
+        "page": dg.MetadataValue.path(_address(built, "index.html")),
         "trajectories by stage": dg.MetadataValue.md(figures.bars(counts)),
     }
     if left_out := built.manifest.facts["left_out"]:
         shown["left out"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in left_out))
     return shown
+
+
+def _address(built: Built, name: str) -> str:
+    """A file as the bar of a browser takes it. A link would do nothing: browsers open no file from the
+    page of a server; but a click on a path copies it."""
+    path = f"{built.path}/{name}"
+    return Path(path).as_uri() if built.inputs.store.is_local else path
 
 
 def _files(built: Built) -> str:

@@ -1,4 +1,4 @@
-"""Asking again for what failed: `drawloop build --retry-failed`.
+"""Asking again for what failed: `drawloop build --retry-failed`, or an asset's run configuration.
 
 Kept failures of the version's policies are forgotten, so that the next build asks again. Where an
 asset is complete without them, it is sampled once more in memory, from the turns that are kept; only
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pyarrow import fs
 
-from assets.bodies import SAMPLED, sampling, seat, stage
+from assets.bodies import sampling, seat, stage
 from assets.build import Built, find, inputs_of
 from assets.graph import NODES
 from assets.models import RUNS
@@ -25,40 +25,40 @@ from pipeline.versions import Version
 Sure = Callable[[str], bool]  # whether to go on, asked of a person
 
 
-def retry(version: Version, store: Store, sure: Sure) -> Iterator[str]:
-    """Forgets what failed, and asks again where an asset is complete without it; lines to print.
+def retry(asset: str, version: Version, store: Store, sure: Sure) -> Iterator[str]:
+    """Forgets what of an asset of trajectories failed, and asks again where it is complete without
+    that; lines to print.
 
     Raises:
         NoBackend: if the version names a policy that cannot be run here.
         TooManyFailures: if it fails again, and more than the version allows.
     """
-    for asset in SAMPLED:
-        read = NODES[asset].reads(version)
-        if any(find(name, version, store) is None for name in read):
-            continue  # nobody was asked yet
-        inputs = inputs_of(asset, version, store)
-        given, who = stage(asset, version, inputs), seat(asset, version)
-        identity = teachers.identity(given, version.model_seed(who))
-        if identity is None:
-            continue
-        with Kept.at(turns_file(store)) as kept:
-            kept.forget_failures(kept.policy(identity))
-        built = find(asset, version, store)
-        failed = built.manifest.facts["yield"].get("failed", 0) if built else 0
-        if built is None or not failed:
-            continue
-        still = asyncio.run(_failing(built))
-        yield f"{asset}: {failed} trajectories had failed, and {still} do now"
-        if still < failed:
-            folders = list(made_from(built))
-            yield from (f"    {folder}" for folder in folders)
-            if sure(f"Make these {len(folders)} folders anew?"):
-                remove(store, folders)
+    read = NODES[asset].reads(version)
+    if any(find(name, version, store) is None for name in read):
+        return  # nobody was asked yet
+    inputs = inputs_of(asset, version, store)
+    given, who = stage(asset, version, inputs), seat(asset, version)
+    identity = teachers.identity(given, version.model_seed(who))
+    if identity is None:
+        return
+    with Kept.at(turns_file(store)) as kept:
+        kept.forget_failures(kept.policy(identity))
+    built = find(asset, version, store)
+    failed = built.manifest.facts["yield"].get("failed", 0) if built else 0
+    if built is None or not failed:
+        return
+    still = asyncio.run(_failing(built))
+    yield f"{asset}: {failed} trajectories had failed, and {still} do now"
+    if still < failed:
+        folders = list(made_from(built))
+        yield from (f"    {folder}" for folder in folders)
+        if sure(f"Make these {len(folders)} folders anew?"):
+            remove(store, folders)
 
 
 async def _failing(built: Built) -> int:
     """How many fail of the trajectories of an asset, sampled now."""
-    with sampling(built.asset, built.version, built.inputs) as (runs, _):
+    async with sampling(built.asset, built.version, built.inputs) as (runs, _):
         return sum([isinstance(run, Failure) async for run in runs])
 
 

@@ -107,7 +107,7 @@ def _said(keep: bool, reason: str) -> str:
 async def sampled(
     version: Version, seat: str, stage: Stage, asked: list[Problem], samples: int, store: Store
 ) -> tuple[list[Trajectory], list[Failure]]:
-    with asking(stage, version, seat, store) as (policy, _):
+    async with asking(stage, version, seat, store) as (policy, _):
         runs = rollout(policy, asked, samples, version.limits, version.wire)
         done = [run async for run in runs]
     return (

@@ -1,22 +1,28 @@
 """The file of turns of a store: what it holds, and what of it no version file leads to."""
 
+from collections.abc import Iterator
+
 from assets.bodies import SAMPLED, seat, stage
 from assets.build import find, inputs_of
 from assets.graph import NODES
 from pipeline import teachers
 from pipeline.asking import turns_file
-from pipeline.kept import Holding, Kept, size
+from pipeline.kept import Holding, Kept, ReplayError, size
+from pipeline.policies import MODELS, EndpointPolicy, Sampling, Stage
 from pipeline.store import Store
 from pipeline.versions import Version, load, names
 
 
 def told(store: Store) -> str | None:
-    """One line about the file, if it is there."""
+    """One line about the file, if it is there: that of a store which may only be read is not opened."""
     path = turns_file(store)
     if not path.exists():
         return None
-    with Kept.at(path) as kept:
-        turns, failures = kept.counts()
+    try:
+        with Kept.at(path) as kept:
+            turns, failures = kept.counts()
+    except ReplayError as error:
+        return str(error)
     return f"{turns:,} turns and {failures:,} failures, {size(path):,} bytes in {path}"
 
 
@@ -44,7 +50,19 @@ def _identities(version: Version, store: Store) -> list[object]:
             given = stage(asset, version, inputs_of(asset, version, store))
             seed = version.model_seed(seat(asset, version))
             found.append(teachers.identity(given, seed))
-    return found
+    return [*found, *_evaluated(version)]
+
+
+def _evaluated(version: Version) -> Iterator[object]:
+    """Of the served models of a version, as it evaluates them: sampled, and greedily."""
+    asked = version.evaluation
+    for given in map(version.policy, MODELS):
+        if isinstance(given, EndpointPolicy):
+            for heat in (asked.temperature, 0.0):
+                sampling = Sampling(
+                    samples=1, temperature=heat, top_p=asked.top_p, max_tokens=asked.max_tokens
+                )
+                yield teachers.identity(Stage(policy=given, sampling=sampling), version.seed)
 
 
 def forget(store: Store, held: list[Holding]) -> None:

@@ -104,7 +104,7 @@ def claims(rows: int) -> Iterator[Claim]:
         version, store = built(f"{root}/store", rows)
         manifest = store.manifest(of("cold"), address(of("cold"), version))
         assert manifest is not None
-        told = story(version, "cold", manifest, store)
+        told = story(version, "cold", manifest.facts, store)
         count = 0
 
         def ours() -> None:
@@ -174,7 +174,7 @@ def _export_alone(root: str, count: int) -> None:
     version, store = parse("exporting", VERSION % count), Store.at(f"{root}/store")
     manifest = store.manifest(of("cold"), address(of("cold"), version))
     assert manifest is not None
-    told = story(version, "cold", manifest, store)
+    told = story(version, "cold", manifest.facts, store)
     export("trl-sft", given(version, store), Target(), Path(f"{root}/out"), told)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 

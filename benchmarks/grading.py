@@ -6,8 +6,7 @@ yardstick is `json.loads` of the JSON blocks in them, which is the least that re
 
 import asyncio
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from measure import HEAD, Claim, seconds
@@ -30,22 +29,24 @@ def claims() -> Iterator[Claim]:
     opened = [canvas.opened(by_id[t.problem_id], t.sample) for t in told]
     blocks = [text.split("```")[1].removeprefix("json") for ts in texts for text in ts[:-1]]
 
-    def grade(read: list[Trajectory]) -> None:
+    def grade(read: Iterable[Trajectory]) -> None:
+        """One after the other, as a set is made from the store."""
         graded = curate.grade(asked, read, version.rules, version.limits.repeats)
         assert all(row.solved is not None for row in graded)
 
     def offline() -> None:
         """What stored texts cost."""
         grade(
-            [
-                replace(t, turns=tuple(read_turn(state, text, version.wire) for text in said))
-                for t, state, said in zip(told, opened, texts, strict=True)
-            ]
+            Trajectory(
+                t.problem_id,
+                t.sample,
+                tuple(read_turn(state, text, version.wire) for text in said),
+                t.stop,
+            )
+            for t, state, said in zip(told, opened, texts, strict=True)
         )
 
-    def online() -> None:
-        """What a rollout costs, next to its policy: every turn is checked and drawn as well."""
-        ended: list[Trajectory] = []
+    def rolled() -> Iterator[Trajectory]:
         for state, said in zip(opened, texts, strict=True):
             now: State | Trajectory = state
             for text in said:
@@ -53,17 +54,20 @@ def claims() -> Iterator[Claim]:
                 turn = read_turn(now, text, version.wire)
                 now = advance(now, turn, version.limits, version.wire)
             assert isinstance(now, Trajectory)
-            ended.append(now)
-        grade(ended)
+            yield now
+
+    def online() -> None:
+        """What a rollout costs, next to its policy: every turn is checked and drawn as well."""
+        grade(rolled())
 
     def yardstick() -> None:
         for block in blocks:
             json.loads(block)
 
-    read, rolled, least = (len(told) / took for took in seconds(9, offline, online, yardstick))
+    read, run, least = (len(told) / took for took in seconds(9, offline, online, yardstick))
     for what, rate, wanted in (
         ("four-turn trajectories parsed, scored, both rules", read, "≥ 6,000/s"),
-        ("the same, and every turn through `advance`", rolled, "–"),
+        ("the same, and every turn through `advance`", run, "–"),
     ):
         yield Claim(
             what,

@@ -54,7 +54,7 @@ class Served:
         self.oracle, self.wait_s = oracle, wait_s
 
     async def act(self, state: State) -> Turn:
-        rng = Random(f"{state.problem.id}/{state.sample}/{len(state.turns)}")
+        rng = Random(state.due)
         ids = tuple(rng.randrange(150_000) for _ in range(IDS))
         logprobs = tuple(-rng.random() for _ in ids)
         said = await self.oracle.act(state)
@@ -151,7 +151,7 @@ def fly(problems: int) -> None:
 
     async def every(store: Store) -> int:
         asked = inputs_of("teacher_trajectories", version, store).problems("cold", pictures=True)
-        with asking(version.teacher, version, "teacher", store) as (policy, _):
+        async with asking(version.teacher, version, "teacher", store) as (policy, _):
             limits, wire, most = version.limits, version.wire, 4 * problems
             return sum([1 async for _ in rollout(policy, asked, 4, limits, wire, most)])
 

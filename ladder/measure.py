@@ -96,6 +96,7 @@ def measure(arm: Arm, repetition: int, using: Measuring) -> Record:
         "problems": asked.address,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
+        "cores": cores(),
         "samples": version.evaluation.samples,
         "solved": _solved(sampled),
         "greedy": [int(one.outcome.solved) for one in every if one.greedy],
@@ -139,8 +140,13 @@ def machine() -> str:
     said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.split(":")[1].strip() for line in said.splitlines() if "model name" in line]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    cpu = f"{os.cpu_count()} × {names[0] if names else platform.machine()}"
+    cpu = f"{cores()} × {names[0] if names else platform.machine()}"
     return ", ".join(filter(None, (device, cpu, f"torch {torch.__version__.split('+')[0]}")))
+
+
+def cores() -> int:
+    """How many this process may use: all, where it cannot be told."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # What a model answered ---------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from pipeline.types import Stop
 from trainers.bootstrap import Interval, difference, interval, pass_at
 
 DRAWS = 10_000
-MINUTES = 20  # that the trainings of an arm may take
+MINUTES, CORES = 20, 2  # that the trainings of an arm may take, and where
 Arms = Mapping[str, Sequence[Record]]  # by name; repetitions in order
 Table = tuple[Sequence[str], list[Sequence[str]]]  # its head, and its rows
 HEAD = """# The ladder
@@ -202,9 +202,9 @@ def _looked_for(arms: Arms) -> Iterator[Sequence[str]]:
         (_, _, now), (_, _, before) = _passed(pair.ours), _passed(pair.theirs)
         seen = f"{100 * before:.1f} → {100 * now:.1f} points"
         yield "pass@8 − pass@1, before → after GRPO", "narrower", seen, _verdict(now < before)
-    if arms.get(GRPO):
-        longest = max(map(_minutes, arms[GRPO]))
-        said = "minutes of training from base to GRPO, at most"
+    if alike := [record for record in arms.get(GRPO, []) if record["cores"] == CORES]:
+        longest = max(map(_minutes, alike))
+        said = f"minutes of training from base to GRPO on {CORES} cores, at most"
         yield said, f"{MINUTES}", f"{longest:.1f}", _verdict(longest <= MINUTES)
     if pair := _pair(arms, LONGER, COLD):
         gap = pair.gap()
@@ -312,6 +312,11 @@ def _minutes(record: Record) -> float:
     return float(sum(one["seconds"] for one in record["trained"].values())) / 60
 
 
+def _timed(record: Record) -> str:
+    cores = record["cores"]
+    return f"{_minutes(record):.1f}" + ("" if cores == CORES else f" (cores: {cores})")
+
+
 def _made(arms: Arms) -> Iterator[Sequence[str]]:
     for name, records in arms.items():
         cells = []
@@ -319,7 +324,7 @@ def _made(arms: Arms) -> Iterator[Sequence[str]]:
             yields = [r["sets"][asset] for r in records if asset in r["sets"]]
             shown = [f"{y.get('kept', 0)} of {sum(y.values())}" for y in yields]
             cells.append(", ".join(dict.fromkeys(shown)))
-        yield name, *cells, ", ".join(f"{_minutes(r):.1f}" for r in records)
+        yield name, *cells, ", ".join(map(_timed, records))
 
 
 def _curves(arms: Arms) -> Iterator[str]:

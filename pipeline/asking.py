@@ -1,21 +1,24 @@
 """Who sits in a seat, ready to be asked: through the turns that are kept, where asking costs.
 
 Guarantees: a backend is started when its first turn is due that is not kept, and so not at all when
-everything is.
+everything is; it is closed when nobody asks any more, however that came: its engine is ended, its
+connections are gone, and only then the file of turns is closed.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from pipeline import spending, teachers
 from pipeline.kept import Kept
 from pipeline.policies import Stage
+from pipeline.protocol import Family
 from pipeline.replay import Replayed
+from pipeline.rollout import Limits
 from pipeline.spending import Spending
 from pipeline.store import Store
-from pipeline.types import Policy, State, Turn
+from pipeline.types import Closing, Policy, State, Turn
 from pipeline.versions import Version
 
 TURNS = "turns.sqlite"
@@ -28,24 +31,48 @@ def turns_file(store: Store) -> Path:
     return (Path(given) if given else store.desk / "replay") / TURNS
 
 
-@contextmanager
-def asking(
+@asynccontextmanager
+async def asking(
     stage: Stage, version: Version, seat: str, store: Store
-) -> Iterator[tuple[Policy, Spending]]:
+) -> AsyncIterator[tuple[Policy, Spending]]:
     """The policy of a stage, and what it spends while it is asked.
 
     Raises:
         NoBackend: if no backend runs policies of that kind; from `act`, where its turns are kept.
         ReplayError: if the file of turns is damaged, foreign or cannot be written.
     """
-    seed, spent = version.model_seed(seat), Spending(spending.prices_of(stage.policy))
-    identity = teachers.identity(stage, seed)
-    if identity is None:
-        yield teachers.policy(stage, version, seed), spent
+    seed = version.model_seed(seat)
+    if stage.policy.kind in teachers.CHEAP:
+        yield teachers.policy(stage, version, seed), Spending()
         return
-    late = _Late(lambda: teachers.policy(stage, version, seed))
-    with Kept.at(turns_file(store)) as kept:
-        yield Replayed(late, identity, kept, version.limits, version.wire, spent), spent
+
+    def make() -> Policy:
+        return teachers.policy(stage, version, seed)
+
+    async with asked_once(make, stage, seed, version.limits, version.wire, store) as policy:
+        yield policy, policy.spending
+
+
+@asynccontextmanager
+async def asked_once(
+    make: Callable[[], Policy],
+    stage: Stage,
+    seed: int,
+    limits: Limits,
+    family: Family,
+    store: Store,
+) -> AsyncIterator[Replayed]:
+    """A policy that costs something, through the turns of a store; made when it is first asked.
+
+    Raises:
+        ReplayError: if the file of turns is damaged, foreign or cannot be written.
+    """
+    identity = teachers.identity(stage, seed)
+    assert identity is not None, "what is cheap is not kept"
+    spent = Spending(spending.prices_of(stage.policy))
+    with Kept.at(turns_file(store)) as turns:
+        async with aclosing(_Late(make)) as late:
+            yield Replayed(late, identity, turns, limits, family, spent)
 
 
 class _Late:
@@ -58,3 +85,8 @@ class _Late:
         if not self._made:
             self._made.append(self._make())
         return await self._made[0].act(state)
+
+    async def aclose(self) -> None:
+        while self._made:
+            if isinstance(made := self._made.pop(), Closing):
+                await made.aclose()

@@ -30,6 +30,7 @@ from pipeline.types import (
     State,
     Step,
     Succession,
+    Turn,
     View,
 )
 
@@ -128,12 +129,12 @@ def supersede(live: Sequence[Mark], new: Sequence[tuple[Op, int]], problem: Prob
     return heirs
 
 
-def execute(state: State, step: Step) -> State:
+def execute(state: State, step: Step, *said: Turn) -> State:
     """Draws a step whose ops are known to be good: new views, live marks and successions.
 
     One observation for each distinct target, in first-appearance order. It shows what its target
     showed plus the step's ops on it, less what they supersede; an op keeps its lineage (and
-    colour) from the mark it supersedes. Turns are the caller's.
+    colour) from the mark it supersedes. ``said`` is the turn of the step, where turns are kept.
     """
     number = len(state.turns)
     placed = [(op, state.views[op.k - 1].base) for op in step.ops]
@@ -155,7 +156,7 @@ def execute(state: State, step: Step) -> State:
     return State(  # spelled out: `replace` takes twice as long, and this runs for every turn
         problem=state.problem,
         sample=state.sample,
-        turns=state.turns,
+        turns=state.turns + said,
         views=state.views + views,
         observed=(*state.observed, len(views)),
         live=(*_without(state.live, replaced), *marks),

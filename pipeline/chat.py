@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from pipeline.protocol import Message
+from pipeline.protocol import Message, clean
 
 LONGEST_REASON = 300  # characters of a server's own words that are told on
 
@@ -75,6 +75,8 @@ def answer(body: bytes, expected: Expected) -> Said:
     told = _json(body)
     if not isinstance(told, dict):
         raise Unusable("the answer is JSON, but no object")
+    if told.get("error") and not told.get("choices"):
+        raise Unusable(f"an error under status 200: {reason(body)}")
     _check_model(told.get("model"), expected.model)
     choices = told.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -87,26 +89,33 @@ def answer(body: bytes, expected: Expected) -> Said:
             "the server takes thoughts out of the text: start it without a reasoning parser",
             final=True,
         )
-    reason, text = choice.get("finish_reason"), message.get("content")
-    if reason == "content_filter":
+    ended, text = choice.get("finish_reason"), message.get("content")
+    if ended == "content_filter":
         raise Unusable("the server's filter withheld the answer", final=True)
-    if reason not in ("stop", "length"):
-        raise Unusable(f"the answer is not finished: {_brief(reason)}")
+    if ended not in ("stop", "length"):
+        raise Unusable(f"the answer is not finished: {ended!r}")
     if not isinstance(text, str):
         raise Unusable("the answer has no text")
     ids, logprobs = _sampled(choice) if expected.token_ids else (None, None)
-    return Said(text, reason == "length", ids, logprobs, *_counts(told, text, ids, expected))
+    return Said(text, ended == "length", ids, logprobs, *_counts(told, text, ids, expected))
 
 
 def reason(body: bytes) -> str:
-    """What a server says of an error, briefly."""
+    """What a server says of an error, in its own words: as long and as wild as they are."""
     try:
         told = _json(body)
     except Unusable:
-        return body[:LONGEST_REASON].decode("utf-8", "replace").strip()
+        return body.decode("utf-8", "replace")
     error = told.get("error", told) if isinstance(told, dict) else told
     said = error.get("message", error.get("detail")) if isinstance(error, dict) else error
-    return said[:LONGEST_REASON] if isinstance(said, str) else _brief(error)
+    return said if isinstance(said, str) else repr(error)
+
+
+def brief(words: str) -> str:
+    """The start of somebody's words, on one line that every terminal, file and table can hold."""
+    start = clean(words[: 4 * LONGEST_REASON])
+    shown = "".join(sign if sign.isprintable() else " " for sign in start)
+    return " ".join(shown.split())[:LONGEST_REASON]
 
 
 def _json(body: bytes) -> Any:
@@ -116,15 +125,11 @@ def _json(body: bytes) -> Any:
         raise Unusable("the answer is no JSON") from None
 
 
-def _brief(value: Any) -> str:
-    return repr(value)[:LONGEST_REASON]
-
-
 def _check_model(given: Any, asked: str) -> None:
     """A name with a date after it is the same model, as its maker pins it."""
     dated = re.escape(asked) + r"-\d{4}-?\d{2}-?\d{2}"
     if given != asked and not (isinstance(given, str) and re.fullmatch(dated, given)):
-        raise Unusable(f"answered by the model {_brief(given)}, asked was {asked!r}")
+        raise Unusable(f"answered by the model {given!r}, asked was {asked!r}")
 
 
 def _sampled(choice: dict[str, Any]) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:

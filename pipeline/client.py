@@ -105,7 +105,7 @@ class Client:
     def _refused(self, response: httpx2.Response) -> Trouble:
         """By status: an overloaded server, one that bars us, a broken one, or a bad request."""
         status = response.status_code
-        why = self._key.out_of(f"status {status}: {chat.reason(response.content)}")
+        why = self._told(f"status {status}: {chat.reason(response.content)}")
         rest_s = retry_after_s(response.headers.get("retry-after"))
         if status in OVERLOADED:
             return Trouble(why, Outcome.OVERLOADED, rest_s=rest_s)
@@ -113,6 +113,8 @@ class Client:
             return Trouble(why, Outcome.BARRED)
         if status in AGAIN or status >= 500:
             return Trouble(why, Outcome.FAILED, rest_s=rest_s)
+        if "max_completion_tokens" in why:
+            why += " (the policy's field for that: limit_as: max_completion_tokens)"
         return Trouble(why, Outcome.UNKNOWN, final=True)
 
     def _broken(self, error: BaseException) -> Trouble:
@@ -130,8 +132,12 @@ class Client:
                     Outcome.BARRED,
                 )
         last = causes[-1]
-        why = self._key.out_of(f"the connection broke: {type(last).__name__}: {str(last)[:200]}")
-        return Trouble(why, Outcome.FAILED)
+        return Trouble(
+            self._told(f"the connection broke: {type(last).__name__}: {last}"), Outcome.FAILED
+        )
+
+    def _told(self, words: str) -> str:
+        return chat.brief(self._key.out_of(words))  # in this order: a key that is cut is not found
 
 
 def trusted() -> ssl.SSLContext:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.images import PictureError, Pixels, read, within
+from pipeline.sources.tables import READ_BYTES
 from pipeline.types import Verdict
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -156,7 +157,7 @@ def _json(line: bytes) -> Any:
 
 def _parquet(file: Path, columns: Columns) -> Iterator[Any]:
     try:
-        with pq.ParquetFile(file) as opened:
+        with pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES) as opened:
             _check(file, columns, opened.schema_arrow.names)
             names = list(dict.fromkeys(columns.names))
             for batch in opened.iter_batches(batch_size=AT_ONCE, columns=names):

@@ -32,5 +32,6 @@ async def within(runs: Runs, most: float, after: int) -> Runs:
                     raise TooManyFailures(
                         f"{failed} of {count} trajectories failed, more than the {most:.0%} that "
                         f"failures.most allows; the last: {run.reason}. Every turn that came is "
-                        "kept. Mend it, then `drawloop build --retry-failed`"
+                        "kept. Mend it, then `drawloop build --retry-failed`, or in the launchpad "
+                        "retry_failed"
                     )

@@ -1,5 +1,7 @@
 """Plane geometry of ops: overlap, distance, clipping. Pixels in, plain numbers out."""
 
+from functools import lru_cache
+
 from pipeline.types import Line, Op, Point, Size
 
 Corners = tuple[Point, Point]
@@ -17,7 +19,9 @@ def iou(a: Corners, b: Corners) -> float:
     (bx1, by1), (bx2, by2) = b
     if ax2 <= bx1 or bx2 <= ax1 or ay2 <= by1 or by2 <= ay1:  # most pairs end here
         return 0.0
-    shared = (min(ax2, bx2) - max(ax1, bx1)) * (min(ay2, by2) - max(ay1, by1))
+    across = (ax2 if ax2 < bx2 else bx2) - (ax1 if ax1 > bx1 else bx1)
+    down = (ay2 if ay2 < by2 else by2) - (ay1 if ay1 > by1 else by1)
+    shared = across * down
     if shared <= 0:
         return 0.0
     return shared / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared)
@@ -29,16 +33,18 @@ def distance(a: Point, b: Point) -> float:
     return float((x * x + y * y) ** 0.5)
 
 
+@lru_cache(maxsize=1024)  # sizes are few
 def diagonal(size: Size) -> float:
     return float((size.width**2 + size.height**2) ** 0.5)
 
 
 def mean_end_distance(a: Corners, b: Corners) -> float:
     """Mean distance between the ends of two lines, px, in the better of the two directions."""
-    (a1, a2), (b1, b2) = a, b
-    along = distance(a1, b1) + distance(a2, b2)
-    against = distance(a1, b2) + distance(a2, b1)
-    return min(along, against) / 2
+    # `distance`, spelled out: this is asked of every pair.
+    ((x1, y1), (x2, y2)), ((x3, y3), (x4, y4)) = a, b
+    along = ((x1 - x3) ** 2 + (y1 - y3) ** 2) ** 0.5 + ((x2 - x4) ** 2 + (y2 - y4) ** 2) ** 0.5
+    against = ((x1 - x4) ** 2 + (y1 - y4) ** 2) ** 0.5 + ((x2 - x3) ** 2 + (y2 - y3) ** 2) ** 0.5
+    return float(along if along < against else against) / 2
 
 
 def bounds(points: Corners) -> Corners:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from pipeline.fields import Real, Section, VersionError
 from pipeline.version_files import folder
 
-IMPORT = "1"  # part of what decides imported problems: raise it when a row would become another one
+IMPORT = "2"  # part of what decides imported problems: raise it when a row would become another one
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Coordinates = Literal["pixels", "thousandths"]  # of what was drawn in conversations
@@ -202,6 +202,15 @@ def digest(path: Path) -> str:
 def _there(path: Path) -> None:
     if not path.exists():
         raise SourceError(f"{path} is not there: put the data there, or mend the import's path")
+
+
+def leading_out(path: Path) -> Iterator[Path]:
+    """Links under a folder that lead out of it, which `digest` leaves out."""
+    inside = path.resolve()
+    for place, folders, names in os.walk(path):
+        for one in (Path(place, name) for name in (*folders, *names)):
+            if one.is_symlink() and not Path(os.path.realpath(one)).is_relative_to(inside):
+                yield one
 
 
 @lru_cache(maxsize=64)  # bytes are read again when a name, a size or a time has changed

@@ -302,6 +302,11 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def _wrong(path: Path, error: Exception) -> ReplayError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        return ReplayError(
+            f"{path} has been locked by another process for {BUSY_S:.0f} s, as `drawloop prune --turns` "
+            "does: start again when that has ended"
+        )
     if isinstance(error, OSError | sqlite3.OperationalError):
         return ReplayError(f"{path} cannot be used: {error}; {ROOM}, or {LOST}")
     return ReplayError(f"{path} is damaged ({error}): {LOST}")

@@ -8,7 +8,6 @@ has more to do.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -65,7 +64,7 @@ def measure(version: Version, store: Store, count: int) -> Iterator[Measured]:
         if given.kind not in teachers.TEACHERS or given.kind in teachers.CHEAP:
             continue
         sampling = getattr(version, seat).sampling
-        asked = [problems.make(o) for o in islice(problems.orders(version, split), count)]
+        asked = problems.some(version, split, count)
         stage = Stage(policy=given, sampling=sampling)
         took = asyncio.run(_sampled(version, seat, stage, asked, store))
         prices, whole = spending.prices_of(given), version.problems.splits[split] * sampling.samples
@@ -104,7 +103,7 @@ async def _sampled(
 ) -> list[_Took]:
     """What each trajectory took that did not fail."""
     by_id = {problem.id: problem for problem in asked}
-    with asking(stage, version, seat, store) as (policy, _):
+    async with asking(stage, version, seat, store) as (policy, _):
         assert isinstance(policy, Replayed), "what costs is kept"
         runs = rollout(policy, asked, 1, version.limits, version.wire)
         done = [run async for run in runs if isinstance(run, Trajectory)]

@@ -1,8 +1,13 @@
-"""Rows → parquet: row groups that viewers take, and the settings that hubs like."""
+"""Rows → parquet: row groups that viewers take, and the settings that hubs like.
 
-from collections.abc import Sequence
+Guarantees: memory holds a row group once: its pictures in one run of bytes, which is written as it is.
+"""
+
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -11,6 +16,7 @@ from pipeline.rows import Row
 
 GROUP_BYTES = 32 * 2**20  # of a row group in memory; well under the 100 MB that viewers take
 GROUP_ROWS = 1024
+IMAGES = "images"  # the column of a table that holds pictures, if any does
 
 
 class Table:
@@ -20,13 +26,15 @@ class Table:
         self.schema = schema
         self.writer: pq.ParquetWriter | None = None
         self.waiting: list[Row] = []
+        self.pictures = Pictures()
         self.waiting_bytes = self.written = 0
         self.rows = self.part_rows = self.parts = 0
         self.finished: list[tuple[str, int]] = []
 
     def take(self, row: Row) -> bool:
         """Keeps a row; True when a row group is full."""
-        self.waiting.append(row)
+        self.pictures.append(row.get(IMAGES))
+        self.waiting.append({name: cell for name, cell in row.items() if name != IMAGES})
         self.waiting_bytes += _weight(row)
         self.rows += 1
         return self.waiting_bytes >= GROUP_BYTES or len(self.waiting) >= GROUP_ROWS
@@ -34,14 +42,16 @@ class Table:
     def write(self) -> None:
         assert self.writer is not None
         if self.waiting:
-            columns = [
-                pa.array([row.get(field.name) for row in self.waiting], type=field.type)
-                for field in self.schema
-            ]
+            columns = [self._column(field) for field in self.schema]
             self.writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
             self.part_rows += len(self.waiting)
             self.written += self.waiting_bytes
-        self.waiting, self.waiting_bytes = [], 0
+        self.waiting, self.waiting_bytes, self.pictures = [], 0, Pictures()
+
+    def _column(self, field: pa.Field) -> pa.Array:
+        if field.name == IMAGES:
+            return self.pictures.array(field.type)
+        return pa.array([row.get(field.name) for row in self.waiting], type=field.type)
 
     def abandon(self) -> None:
         """Closes what is open; where the disk is full, the footer cannot be written either."""
@@ -50,9 +60,44 @@ class Table:
                 self.writer.close()
 
 
+class Pictures:
+    """The pictures of waiting rows: their bytes end to end, as Arrow lays a column of them.
+
+    The rows' own bytes may go at once: kept until their row group is full, and copied to Arrow then,
+    pictures would lie in memory two or three times.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends, self._paths = [0], list[str | None]()  # of each picture
+        self._rows, self._lacking = [0], list[bool]()  # of each row: pictures up to it; has it none
+
+    def append(self, cells: Sequence[Mapping[str, Any]] | None) -> None:
+        """The pictures of one more row."""
+        for cell in cells or ():
+            self._bytes += cell["bytes"]
+            self._ends.append(len(self._bytes))
+            self._paths.append(cell.get("path"))
+        self._rows.append(len(self._paths))
+        self._lacking.append(cells is None)
+
+    def array(self, kind: pa.ListType) -> pa.ListArray:
+        """As a column, a list a row, of the type of the column; it holds the bytes themselves."""
+        ends = pa.py_buffer(np.array(self._ends, np.int32))
+        count, data = len(self._paths), pa.py_buffer(self._bytes)
+        leaves = {
+            "bytes": pa.Array.from_buffers(pa.binary(), count, [None, ends, data]),
+            "path": pa.array(self._paths, pa.string()),
+        }
+        fields = list(kind.value_type)
+        cells = pa.StructArray.from_arrays([leaves[f.name] for f in fields], fields=fields)
+        rows, lacking = pa.array(self._rows, pa.int32()), pa.array(self._lacking, pa.bool_())
+        return pa.ListArray.from_arrays(rows, cells, type=kind, mask=lacking)
+
+
 def _weight(row: Row) -> int:
     """About how many bytes a row takes: its pictures, and a round sum for the rest."""
-    return 2000 + sum(len(picture["bytes"]) for picture in row.get("images") or ())
+    return 2000 + sum(len(picture["bytes"]) for picture in row.get(IMAGES) or ())
 
 
 class Parts:

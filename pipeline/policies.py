@@ -2,7 +2,7 @@
 
 An ``oracle``; a ``checkpoint`` that is given, run by transformers, or by ``vllm``; ``recorded``, what
 imported conversations say; ``tiny``, the base kept with the project; ``train``, a model trained here,
-from the one before it unless it says another; or ``endpoint``, a teacher that is served elsewhere.
+from the one before it unless it says another; or ``endpoint``, a model that is served elsewhere.
 """
 
 import re
@@ -100,6 +100,9 @@ class EndpointPolicy(Section):
     key_from: str | None = None  # the environment variable that holds the key
     pictures: Literal["data", "file"] = "data"  # in the request, or as a path that servers read
     folder: str | None = None  # of such paths
+    limit_as: Literal["max_tokens", "max_completion_tokens"] = (
+        "max_tokens"  # tokens of a turn, there
+    )
     timeout_s: Annotated[Real, Field(gt=0, le=86_400)] = 600.0  # of one request
     patience_s: Annotated[Real, Field(ge=0, le=86_400)] = 600.0  # while every server is down
     retries: Annotated[Whole, Field(ge=0, le=1000)] = 10  # of a turn
@@ -148,7 +151,8 @@ class EndpointPolicy(Section):
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 # Fields of a request that the version says elsewhere, or that the answer could not be read with.
 OWN_FIELDS = {
-    *("model", "messages", "temperature", "top_p", "max_tokens", "seed", "n", "stream"),
+    *("model", "messages", "temperature", "top_p", "seed", "n", "stream"),
+    *("max_tokens", "max_completion_tokens"),
     *("logprobs", "top_logprobs", "return_token_ids", "tools", "stop", "user"),
 }
 
@@ -246,9 +250,9 @@ class GrpoPolicy(_Training):
     checkpoint_every: Annotated[Whole, Field(ge=1)] = 10  # steps
 
 
-Given = OraclePolicy | CheckpointPolicy | VllmPolicy
+Given = OraclePolicy | CheckpointPolicy | VllmPolicy | EndpointPolicy
 Policy = Annotated[Given, Field(discriminator="kind")]
-Teacher = Annotated[Given | EndpointPolicy | RecordedPolicy, Field(discriminator="kind")]
+Teacher = Annotated[Given | RecordedPolicy, Field(discriminator="kind")]
 Base = Annotated[CheckpointPolicy | TinyPolicy, Field(discriminator="kind")]
 Student = Annotated[Given | SftPolicy, Field(discriminator="kind")]
 Reinforced = Annotated[Given | GrpoPolicy, Field(discriminator="kind")]
@@ -268,7 +272,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "teacher": ("oracle", "checkpoint", "vllm", "endpoint", "recorded"),
     "base_model": ("checkpoint", "tiny"),
 }
-KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "vllm", "train"))
+KINDS |= dict.fromkeys(TRAINED, ("oracle", "checkpoint", "vllm", "endpoint", "train"))
+WITHOUT_WEIGHTS = ("oracle", "endpoint")  # at hand: nobody can be trained from these
 
 
 class Sampling(Section):

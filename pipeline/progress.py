@@ -7,8 +7,9 @@ import logging
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
 from pipeline.failing import Runs
@@ -21,6 +22,15 @@ RECENT = 240  # looks over which the pace is taken: what was replayed went faste
 LOG = logging.getLogger("drawloop")
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far sampling is."""
+
+    ended: int  # trajectories
+    total: int
+    left_s: float | None  # at the pace of late; None: there is none yet
 
 
 def told(items: Iterable[Item], what: str, total: int, to: TextIO | None = None) -> Iterator[Item]:
@@ -57,17 +67,20 @@ async def followed(
     total: int,
     spending: Spending,
     to: TextIO | None = None,
+    tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Runs:
     """The same runs, told as they end: how many, why they stopped, tokens a second, time left.
 
     Args:
         total: how many there will be.
         to: where it is written, if it is a terminal; standard error if not given.
+        tell: told at each look, and once before the first run has ended.
     """
     to = to or sys.stderr
     shown, ends = to.isatty(), Counter[str]()
     looks = deque([(time.monotonic(), 0)], maxlen=RECENT)
     logged = looks[0][0]
+    tell(Progress(0, total, None))
     async with aclosing(runs):
         async for run in runs:
             yield run
@@ -75,7 +88,9 @@ async def followed(
             if (now := time.monotonic()) - looks[-1][0] < EVERY_S:
                 continue
             looks.append((now, ends.total()))
-            line = _line(what, ends, total, spending, looks)
+            left_s = _left_s(ends.total(), total, looks)
+            tell(Progress(ends.total(), total, left_s))
+            line = _line(what, ends, total, spending, left_s)
             if shown:
                 to.write(f"\r\033[K{line}")
                 to.flush()
@@ -83,11 +98,19 @@ async def followed(
                 LOG.info(line)
                 logged = now
     if shown and ends:
-        to.write(f"\r\033[K{_line(what, ends, total, spending, looks)}\n")
+        left_s = _left_s(ends.total(), total, looks)
+        to.write(f"\r\033[K{_line(what, ends, total, spending, left_s)}\n")
+
+
+def _left_s(count: int, total: int, looks: deque[tuple[float, int]]) -> float | None:
+    (since, before), (now, _) = looks[0], looks[-1]
+    if not (before < count < total and now > since):
+        return None
+    return (total - count) * (now - since) / (count - before)
 
 
 def _line(
-    what: str, ends: Counter[str], total: int, spending: Spending, looks: deque[tuple[float, int]]
+    what: str, ends: Counter[str], total: int, spending: Spending, left_s: float | None
 ) -> str:
     count = ends.total()
     parts = [
@@ -100,9 +123,8 @@ def _line(
         parts.append(f"{spending.pace:,.0f} tokens/s")
     if spending.cost is not None:
         parts.append(f"cost {spending.cost:,.2f}")
-    (since, before), (now, _) = looks[0], looks[-1]
-    if count < total and count > before and now > since:
-        parts.append(f"{duration((total - count) * (now - since) / (count - before))} left")
+    if left_s is not None:
+        parts.append(f"{duration(left_s)} left")
     return "; ".join(parts)
 
 

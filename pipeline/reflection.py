@@ -4,7 +4,7 @@
 ``strict``: some op supersedes an earlier one and differs from it by more than a tolerance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -58,7 +58,7 @@ class Tolerance:
 
 def reflect(problem: Problem, state: State, repeats: Tolerance = Tolerance()) -> Reflection:
     """Both rules over everything that a trajectory drew; ``state`` is what it came to."""
-    drawn = list(executed(state))
+    groups = _same_label(executed(state))
     moved = [s for s in state.successions if differs(s.later, s.earlier, problem)]
     corrections = [
         _corrected(
@@ -71,10 +71,10 @@ def reflect(problem: Problem, state: State, repeats: Tolerance = Tolerance()) ->
     ]
     corrections += [
         _corrected(problem, Correction.RELOCATE, earlier, later)
-        for earlier, later in _relocations(problem, state, drawn)
+        for earlier, later in _relocations(problem, state, groups)
     ]
     return Reflection(
-        paper=_paper(drawn, repeats),
+        paper=_paper(groups, repeats),
         strict=bool(moved),
         corrections=tuple(
             sorted(corrections, key=lambda c: (c.later_step, c.earlier_step, c.label))
@@ -84,13 +84,11 @@ def reflect(problem: Problem, state: State, repeats: Tolerance = Tolerance()) ->
 
 def executed(state: State) -> Iterator[Mark]:
     """Every mark ever drawn, in the order of drawing."""
-    seen: set[tuple[int, int]] = set()
-    for view in state.views:
-        for mark in view.marks:
-            key = (mark.step, mark.lineage)  # a lineage has at most one mark in a step
-            if key not in seen:
-                seen.add(key)
-                yield mark
+    k = len(state.problem.images)
+    for step, added in enumerate(state.observed):
+        for view in state.views[k : k + added]:
+            yield from (mark for mark in view.marks if mark.step == step)
+        k += added
 
 
 def alike(op: Op, base: int) -> tuple[type, int, str]:
@@ -136,21 +134,26 @@ def _repeated(later: Mark, earlier: Mark, tolerance: Tolerance) -> bool:
     return same and same_place(later.op, earlier.op, tolerance)
 
 
-def _paper(drawn: Sequence[Mark], repeats: Tolerance) -> bool:
+def _same_label(drawn: Iterable[Mark]) -> list[list[Mark]]:
+    """The marks that share their label with another, label by label: nothing else can reflect."""
     by_label: dict[str, list[Mark]] = {}
     for mark in drawn:
         by_label.setdefault(normalise_label(mark.op.label), []).append(mark)
+    return [marks for marks in by_label.values() if len(marks) > 1]
+
+
+def _paper(groups: Iterable[Sequence[Mark]], repeats: Tolerance) -> bool:
     return any(
         a.step != b.step
         and (type(a.op), a.op.k, a.op.p) != (type(b.op), b.op.k, b.op.p)
         and not _repeated(b, a, repeats)
-        for marks in by_label.values()
+        for marks in groups
         for a, b in combinations(marks, 2)
     )
 
 
 def _relocations(
-    problem: Problem, state: State, drawn: Sequence[Mark]
+    problem: Problem, state: State, groups: Iterable[Sequence[Mark]]
 ) -> Iterator[tuple[Mark, Mark]]:
     """A mark that supersedes nothing, where its label names one true object drawn elsewhere before.
 
@@ -159,22 +162,22 @@ def _relocations(
     heirs = {id(s.later) for s in state.successions}
     died = {id(s.earlier): s.later.step for s in state.successions}
     moved: set[int] = set()
-    named: dict[tuple[int, str], list[Mark]] = {}  # what was drawn so far
-    for later in drawn:
-        same = named.setdefault((later.base, normalise_label(later.op.label)), [])
-        same.append(later)
-        if len(same) == 1 or id(later) in heirs or len(_truths(problem, later)) != 1:
-            continue
-        for earlier in reversed(same):
-            live = died.get(id(earlier), later.step) >= later.step and id(earlier) not in moved
-            if live and earlier.step < later.step and _elsewhere(problem, earlier, later):
-                moved.add(id(earlier))
-                yield earlier, later
-                break
+    for marks in groups:
+        for n, later in enumerate(marks):
+            if n == 0 or id(later) in heirs or len(_truths(problem, later)) != 1:
+                continue
+            for earlier in reversed(marks[:n]):
+                live = died.get(id(earlier), later.step) >= later.step and id(earlier) not in moved
+                if live and earlier.step < later.step and _elsewhere(problem, earlier, later):
+                    moved.add(id(earlier))
+                    yield earlier, later
+                    break
 
 
 def _elsewhere(problem: Problem, earlier: Mark, later: Mark) -> bool:
-    """Of marks with the same label and picture: no overlap, and no line that goes on from another."""
+    """Of marks with one label: on one picture, no overlap, and no line that goes on from another."""
+    if earlier.base != later.base:
+        return False
     a, b, size = later.op, earlier.op, _size(problem, later)
     if isinstance(a, Line) and isinstance(b, Line) and continues(a, b, size):
         return False

@@ -69,15 +69,19 @@ class Replayed:
             self.spending.replay(said)
         else:
             said = await self._asked(state, key)
-        turn = read_turn(
+        return read_turn(
             state,
             said.text,
             self.family,
             truncated=said.truncated,
             ids=said.ids,
             logprobs=said.logprobs,
+            usage=said.usage,
         )
-        return Turn(turn.text, turn.parsed, turn.ids, turn.logprobs, said.usage)
+
+    def forget_failures(self) -> None:
+        """What could not be had is asked for again."""
+        self._kept.forget_failures(self._number)
 
     async def _asked(self, state: State, key: bytes) -> Said:
         room = hashlib.sha256(key + str(self.limits.max_context).encode()).digest()[:16]

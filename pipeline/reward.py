@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from pipeline import geometry
+from pipeline.geometry import Corners
 from pipeline.types import (
     Answer,
     Box,
@@ -208,16 +209,13 @@ def _pairs(
     problem: Problem, marks: Sequence[Mark], truth: Sequence[Op]
 ) -> list[tuple[float, int, int]]:
     """(how well, mark, truth object), one to one, best first."""
-    there: dict[tuple[int, type], list[int]] = {}
+    there: dict[tuple[int, type], list[tuple[int, Corners]]] = {}
     for t, op in enumerate(truth):
-        there.setdefault((op.k, type(op)), []).append(t)
+        there.setdefault((op.k, type(op)), []).append((t, op.p))
     found = []
     for m, mark in enumerate(marks):
-        reach = LINE_MATCH * geometry.diagonal(problem.images[mark.base - 1].size)
-        for t in there.get((mark.base, type(mark.op)), ()):
-            value = _match(mark.op, truth[t], reach)
-            if value > 0:
-                found.append((-value, m, t))
+        if others := there.get((mark.base, type(mark.op))):
+            found += [(-value, m, t) for value, t in _matches(problem, mark, others)]
     pairs: list[tuple[float, int, int]] = []
     used_marks: set[int] = set()
     used_truth: set[int] = set()
@@ -229,8 +227,24 @@ def _pairs(
     return pairs
 
 
-def _match(op: Op, truth: Op, reach: float) -> float:
-    """Of an op of the truth's type, on its picture; a line farther than ``reach`` px is worth 0."""
-    if isinstance(truth, Box):
-        return geometry.iou(op.p, truth.p)
-    return max(0.0, 1 - geometry.mean_end_distance(op.p, truth.p) / reach)
+def _matches(
+    problem: Problem, mark: Mark, others: Sequence[tuple[int, Corners]]
+) -> list[tuple[float, int]]:
+    """How well a mark covers each truth object of its type on its picture, those at all near alone."""
+    p = mark.op.p
+    (x1, y1), (x2, y2) = p
+    if isinstance(mark.op, Box):
+        return [
+            (geometry.iou(p, other), t)
+            for t, other in others
+            if x1 < other[1][0] and other[0][0] < x2 and y1 < other[1][1] and other[0][1] < y2
+        ]
+    reach = LINE_MATCH * geometry.diagonal(problem.images[mark.base - 1].size)
+    far = 2 * reach + 1  # lines are at least as far apart as their middles; 1 for the rounding
+    values = (
+        (1 - geometry.mean_end_distance(p, other) / reach, t)
+        for t, other in others
+        if abs(x1 + x2 - other[0][0] - other[1][0]) < far
+        and abs(y1 + y2 - other[0][1] - other[1][1]) < far
+    )
+    return [(value, t) for value, t in values if value > 0]

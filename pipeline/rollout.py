@@ -27,6 +27,7 @@ from pipeline.types import (
     Stop,
     Trajectory,
     Turn,
+    Usage,
 )
 
 IN_FLIGHT = 64  # trajectories at a time, if nothing else is said
@@ -60,6 +61,7 @@ def read_turn(
     truncated: bool = False,
     ids: tuple[int, ...] | None = None,
     logprobs: tuple[float, ...] | None = None,
+    usage: Usage | None = None,
 ) -> Turn:
     """A model's text as a Turn: parsed, its ops in pixels of the pictures they name.
 
@@ -70,7 +72,13 @@ def read_turn(
         parsed = Fault(Stop.TRUNCATED, "the turn hit its token limit")
     elif isinstance(parsed, Step) and family.coordinates != "pixels":
         parsed = replace(parsed, ops=tuple(_in_pixels(state, op, family) for op in parsed.ops))
-    return Turn(text=clean(text), parsed=parsed, ids=ids, logprobs=logprobs)
+    return Turn(clean(text), parsed, ids, logprobs, usage)
+
+
+def check_length(tokens: int, limits: Limits) -> None:
+    """Raises a PolicyError for a prompt that is longer than the whole context may be."""
+    if tokens > limits.max_context:
+        raise PolicyError(f"a prompt of {tokens} tokens, of {limits.max_context} in all")
 
 
 def _in_pixels(state: State, op: Op, family: Family) -> Op:
@@ -106,19 +114,9 @@ def advance(
 
 def _after(state: State, turn: Turn) -> State:
     """What a turn, checked, makes of a state."""
-    drawn, observed = state, (*state.observed, 0)
     if isinstance(turn.parsed, Step):
-        drawn = canvas.execute(state, turn.parsed)
-        observed = drawn.observed
-    return State(
-        problem=state.problem,
-        sample=state.sample,
-        turns=(*state.turns, turn),
-        views=drawn.views,
-        observed=observed,
-        live=drawn.live,
-        successions=drawn.successions,
-    )
+        return canvas.execute(state, turn.parsed, turn)
+    return replace(state, turns=(*state.turns, turn), observed=(*state.observed, 0))
 
 
 def _stop(

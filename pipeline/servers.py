@@ -129,6 +129,9 @@ class Servers:
                 waiting.popleft()
             elif (ready := throttle.ready_in(now)) <= 0:
                 waiting.popleft().set_result(Ticket(server, throttle.admit(now)))
+                if throttle.open:  # a probe, which may hang: another server may be well sooner
+                    self._disperse(server)
+                    return
             else:
                 if ready < inf and self._timers[server] is None:
                     self._timers[server] = self._loop.call_later(ready, self._rested, server)

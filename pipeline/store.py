@@ -30,10 +30,12 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from pipeline.manifest import MANIFEST, Manifest, table_of
-from pipeline.parts import Parts
+from pipeline.parts import IMAGES, Parts
 from pipeline.rows import SCHEMA_VERSION, Row
 
 PART_BYTES = 256 * 2**20  # of a part, before it is closed after a row group
+ROWS_AT_ONCE, PICTURED_AT_ONCE = 128, 16  # read into memory; of rows with pictures fewer
+READ_BYTES = 2**20  # of a column, at a time: else a row group of pictures is held whole
 
 
 AGAIN = "delete its folder and build it again"
@@ -157,6 +159,7 @@ class Store:
             raise StoreError(f"{self.path(asset, address)} is not there: build {asset} first")
         if table not in manifest.tables:
             raise StoreError(f"{self.path(asset, address)} has no table {table!r}; {AGAIN}")
+        pictured = IMAGES in (manifest.columns[table] if columns is None else columns)
         for name in sorted(name for name in manifest.parts if table_of(name) == table):
             path = self.path(asset, address, name)
             try:
@@ -164,10 +167,12 @@ class Store:
                 with pq.ParquetFile(
                     opened,
                     pre_buffer=False,  # else a whole part is held, pictures and all
+                    buffer_size=READ_BYTES,
                     page_checksum_verification=True,
                 ) as file:
                     _compare(file, manifest.columns[table], manifest.parts[name]["rows"])
-                    for batch in file.iter_batches(batch_size=128, columns=columns):
+                    many = PICTURED_AT_ONCE if pictured else ROWS_AT_ONCE
+                    for batch in file.iter_batches(batch_size=many, columns=columns):
                         yield from batch.to_pylist()
             except (OSError, ValueError, pa.ArrowException) as error:
                 said = str(error).split(" Detail:")[0].rstrip(". ")
@@ -270,6 +275,9 @@ class Writer:
 
     def count(self, table: str) -> int:
         return self._tables[table].rows
+
+    def schema(self, table: str) -> pa.Schema:
+        return self._tables[table].schema
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:

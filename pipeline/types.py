@@ -20,7 +20,7 @@ left and (width, height) its bottom right corner.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 SPLITS = ("skills", "cold", "reflective", "rl", "evaluation")  # of a version's problems
 
@@ -236,6 +236,11 @@ class State:
     live: tuple[Mark, ...] = ()
     successions: tuple[Succession, ...] = ()
 
+    @property
+    def due(self) -> str:
+        """Names the turn that is due: what is drawn at random for it hangs on that."""
+        return f"{self.problem.id}/{self.sample}/{len(self.turns)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
@@ -287,6 +292,13 @@ class Policy(Protocol):
     async def act(self, state: State) -> Turn:
         """The next turn. Raises `PolicyError` when the backend, not the model, is at fault."""
         ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A policy with an engine, or with connections, until it is closed. Nothing is due by then."""
+
+    async def aclose(self) -> None: ...
 
 
 class PolicyError(Exception):

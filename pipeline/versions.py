@@ -25,6 +25,7 @@ from pipeline.policies import (
     LEARNT,
     MODELS,
     TRAINED,
+    WITHOUT_WEIGHTS,
     Base,
     Reinforced,
     Sampled,
@@ -191,10 +192,10 @@ class Version(Section):
             if wrong := [name for name in self.data(seat) if name not in LEARNABLE[seat]]:
                 raise ValueError(f"{seat}.data: the {wrong[0]} set is not there before it")
             given = self.policy(start)
-            if given is not None and given.kind != "oracle":
+            if given is not None and given.kind not in WITHOUT_WEIGHTS:
                 continue
-            there = "is an oracle" if given else "is not named"
-            kinds = " or ".join(kind for kind in KINDS[start] if kind != "oracle")
+            there = f"is an {given.kind}" if given else "is not named"
+            kinds = " or ".join(kind for kind in KINDS[start] if kind not in WITHOUT_WEIGHTS)
             raise ValueError(f"{seat} is trained from {start}, which {there}: give it a {kinds}")
         return self
 

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import ssl
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -14,7 +16,7 @@ from pipeline.types import Answer
 MODEL = "scripted"
 FAULTS = (
     *("busy", "rest", "broken", "overloaded", "hang", "drip", "cut", "no json", "no choice"),
-    *("no text", "other model", "huge", "lies", "echo", "aborted"),
+    *("no text", "other model", "huge", "lies", "echo", "aborted", "refused inside"),
 )
 Script = Callable[[dict[str, Any], int], str]  # a request and its number → a fault, or ""
 
@@ -58,6 +60,7 @@ class Scripted:
         self.now = self.most = 0  # requests worked on at once
         self.busy_s = 0.0
         self.keep = True  # what was asked
+        self.refusal = ""  # in other words
         self._slots = asyncio.Semaphore(slots)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -74,6 +77,11 @@ class Scripted:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> int:
+        """Those that are open."""
+        return len(self._tasks)
 
     async def _connected(self, reader: Any, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -118,8 +126,7 @@ class Scripted:
             status = int(fault) if fault.isdecimal() else statuses[fault]
             rest = {"Retry-After": "0.05"} if fault == "rest" else {}
             rest |= {"Location": "http://127.0.0.1:1/v1"} if 300 <= status < 400 else {}
-            said = {"error": {"message": f"{fault}: key {headers.get('authorization')} is bad"}}
-            _send(writer, json.dumps(said).encode(), status, rest)
+            _send(writer, self._refusal(fault, headers), status, rest)
         elif fault == "hang":
             await asyncio.sleep(60)
         elif fault == "drip":
@@ -138,12 +145,18 @@ class Scripted:
             for _ in range(50):
                 writer.write(b"100000\r\n" + b" " * 2**20 + b"\r\n")
                 await writer.drain()
+        elif fault == "refused inside":
+            _send(writer, self._refusal(fault, headers), 200)
         elif fault == "no json":
             _send(writer, b'{"choices": [{"message": {"cont', 200)
         else:
             _send(writer, json.dumps(self._told(fault, request, headers)).encode(), 200)
         await writer.drain()
         return True
+
+    def _refusal(self, fault: str, headers: dict[str, str]) -> bytes:
+        words = f"{fault}: key {headers.get('authorization')} is bad"
+        return json.dumps({"error": {"message": self.refusal or words}}).encode()
 
     def _told(self, fault: str, request: dict[str, Any], headers: dict[str, str]) -> Any:
         text = self.text(request)
@@ -186,3 +199,26 @@ def _send(
 ) -> None:
     _head(writer, status, {**(headers or {}), "Content-Length": str(len(body))})
     writer.write(body)
+
+
+@contextmanager
+def listening(*given: Any, **named: Any) -> Iterator[Scripted]:
+    """A server in a thread of its own, for those who run a loop of their own."""
+    ready, ended = threading.Event(), asyncio.Event()
+    server = Scripted(*given, **named)
+    loop = asyncio.new_event_loop()
+
+    async def listen() -> None:
+        async with server:
+            ready.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(listen()))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()

@@ -1,14 +1,22 @@
 """Who is asked through the file of turns, and under which identity."""
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import teachers
+from pipeline import canvas, teachers
 from pipeline.asking import asking, turns_file
-from pipeline.policies import CheckpointPolicy, OraclePolicy, Policy, Sampling, Stage
+from pipeline.policies import (
+    CheckpointPolicy,
+    EndpointPolicy,
+    OraclePolicy,
+    Policy,
+    Sampling,
+    Stage,
+)
 from pipeline.replay import Replayed
 from pipeline.rollout import rollout
 from pipeline.store import Store
@@ -16,6 +24,7 @@ from pipeline.types import Trajectory
 from pipeline.versions import Version, parse
 from tests.assets.conftest import TINY
 from tests.conftest import Saying, plain_problem
+from tests.scripted import MODEL, Scripted
 
 ORACLE = OraclePolicy(kind="oracle")
 
@@ -42,8 +51,12 @@ def version() -> Version:
 
 def test_what_is_cheaper_than_a_file_is_asked_directly(tmp_path: Path, version: Version) -> None:
     store = Store.at(tmp_path)
-    with asking(at(ORACLE), version, "teacher", store) as (policy, _):
-        assert not isinstance(policy, Replayed)
+
+    async def ask() -> None:
+        async with asking(at(ORACLE), version, "teacher", store) as (policy, _):
+            assert not isinstance(policy, Replayed)
+
+    asyncio.run(ask())
     assert not turns_file(store).exists()
 
 
@@ -84,7 +97,7 @@ def test_a_backend_is_started_only_for_a_turn_that_is_not_kept(
 
     async def run() -> list[Trajectory]:
         stage = at(checkpoint("m"))
-        with asking(stage, version, "teacher", Store.at(tmp_path)) as (policy, _):
+        async with asking(stage, version, "teacher", Store.at(tmp_path)) as (policy, _):
             runs = rollout(policy, [plain_problem()], 3, version.limits, version.wire)
             return [run async for run in runs if isinstance(run, Trajectory)]
 
@@ -98,3 +111,58 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert turns_file(Store.at(tmp_path)) == tmp_path / "replay" / "turns.sqlite"
     monkeypatch.setenv("DRAWLOOP_REPLAY", str(tmp_path / "fast"))
     assert turns_file(Store.at(tmp_path)) == tmp_path / "fast" / "turns.sqlite"
+
+
+class Engine(Saying):
+    """Runs until it is closed."""
+
+    closed = 0
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self.closed += 1
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_backend_that_was_started_is_closed_however_it_ends(
+    tmp_path: Path,
+    version: Version,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException] | None,
+) -> None:
+    engines: list[Engine] = []
+
+    def start(*_: object) -> Engine:
+        engines.append(Engine())
+        return engines[-1]
+
+    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", start)
+
+    async def ask(turns: int) -> None:
+        stage = at(checkpoint("m"))
+        async with asking(stage, version, "teacher", Store.at(tmp_path)) as (policy, _):
+            for _ in range(turns):
+                await policy.act(canvas.opened(plain_problem()))
+            if error is not None:
+                raise error
+
+    for turns in (0, 1):
+        with pytest.raises(error) if error else nullcontext():
+            asyncio.run(ask(turns))
+    assert [engine.closed for engine in engines] == [1]
+
+
+def test_the_connections_of_a_served_model_are_closed_with_it(
+    tmp_path: Path, version: Version
+) -> None:
+    async def ask() -> None:
+        async with Scripted() as server:
+            policy = EndpointPolicy(kind="endpoint", model=MODEL, servers=(server.url,))
+            async with asking(at(policy), version, "teacher", Store.at(tmp_path)) as (who, _):
+                await who.act(canvas.opened(plain_problem()))
+                assert server.connections == 1
+            async with asyncio.timeout(5):
+                while server.connections:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(ask())

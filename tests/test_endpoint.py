@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import httpx2
 import numpy as np
 import pytest
 
-from pipeline import canvas, images
+from pipeline import canvas, chat, images
+from pipeline.client import Client, Secret, trusted
 from pipeline.policies import EndpointPolicy, Sampling
 from pipeline.protocol import write
 from pipeline.rollout import Limits, rollout
@@ -187,6 +189,30 @@ def test_more_fields_go_with_a_request_and_a_session_goes_in_its_header() -> Non
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
+def test_a_server_that_takes_no_max_tokens_is_told_the_limit_as_it_wants_it() -> None:
+    _, server = acted(Scripted(), limit_as="max_completion_tokens")
+    assert server.requests[0]["max_completion_tokens"] == 200
+    assert "max_tokens" not in server.requests[0]
+
+
+def test_a_refusal_that_asks_for_the_other_limit_names_the_field() -> None:
+    error = Client("http://127.0.0.1:1/v1", Secret(KEY), 1, trusted())._refused(
+        httpx2.Response(
+            400,
+            json={
+                "error": {
+                    "message": "Unsupported parameter: 'max_tokens' is not supported with this "
+                    "model. Use 'max_completion_tokens' instead.",
+                    "param": "max_tokens",
+                    "code": "unsupported_parameter",
+                }
+            },
+        )
+    )
+    assert error.final
+    assert str(error).endswith("(the policy's field for that: limit_as: max_completion_tokens)")
+
+
 # What is read ------------------------------------------------------------------------------------
 
 
@@ -249,6 +275,7 @@ RETRIED = {
     "huge": "an answer of more than 16777216 bytes",
     "echo": "the answer holds the key",
     "aborted": "the answer is not finished: 'abort'",
+    "refused inside": "an error under status 200: refused inside: key Bearer [key] is bad",
 }
 
 
@@ -336,6 +363,41 @@ def certified(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     return context
+
+
+@pytest.mark.parametrize("wrong", ["error", "model"])
+def test_a_servers_words_are_told_on_one_line_that_a_table_can_hold(wrong: str) -> None:
+    words = "no\n\x1b[31m\ud800\x00 way " + 400 * "x"
+
+    async def one() -> str:
+        async with Scripted(model=words) as server:
+            server.refusal = words
+            server.script = lambda request, number: "400" if wrong == "error" else ""
+            with pytest.raises(PolicyError) as raised:
+                await endpoint(server.url, retries=0).act(canvas.opened(plain_problem()))
+            return str(raised.value)
+
+    said = asyncio.run(one())
+    assert said.isprintable()
+    assert said.encode()
+    assert "no" in said
+    assert len(said) <= 300
+
+
+@pytest.mark.parametrize("before", range(240, 310, 7))
+def test_a_key_is_blotted_out_before_words_are_cut(before: int) -> None:
+    words = "x" * before + KEY
+    client = Client("http://127.0.0.1:1/v1", Secret(KEY), 1, trusted())
+    refused = client._refused(httpx2.Response(500, json={"error": {"message": words}}))
+    broken = client._broken(OSError(words))
+    for error in (refused, broken):
+        assert KEY[:4] not in str(error)
+
+
+def test_an_error_that_is_nested_beyond_reason_is_told_all_the_same() -> None:
+    for depth in (100, 900, 5_000, 100_000):
+        nested = b'{"error": {"message": ' + b"[" * depth + b"]" * depth + b"}}"
+        assert isinstance(chat.reason(nested), str)
 
 
 def test_a_server_that_takes_thoughts_out_is_told_of_with_the_remedy() -> None:

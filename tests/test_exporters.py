@@ -22,7 +22,17 @@ from pipeline.exporters.card import Story, Yield, size_category
 from pipeline.exporters.export import Given, Report, export, format_of
 from pipeline.exporters.files import ExportError, arriving
 from pipeline.exporters.origins import OURS, Origin, origins
-from pipeline.exporters.told import FamilyMismatch, Omitted, Target, Told, Why, chat, flat, tell
+from pipeline.exporters.told import (
+    SPECIAL,
+    FamilyMismatch,
+    Omitted,
+    Target,
+    Told,
+    Why,
+    chat,
+    flat,
+    tell,
+)
 from pipeline.protocol import FAMILIES
 from pipeline.rollout import Limits, read_turn, retrace
 from pipeline.rows import Row
@@ -282,6 +292,77 @@ def test_a_fault_that_was_told_cannot_be_said_in_other_coordinates() -> None:
 
 # What is omitted ---------------------------------------------------------------------------------
 
+TEXTS = [
+    "<image>", "<video>", "<audio>", "<image", "image>", "<Image>", "<img>", "&lt;image&gt;",
+    "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|im_end|>", "<bbox>",
+    "<ref-object>", "two\nlines", "\u202e reversed", "🎉 \U0001f468\u200d\U0001f469", "{}",
+    "\\u003cimage>", "a\0b",
+]  # fmt: skip
+
+
+def hostile(set_: str, text: str) -> Iterator[Row]:
+    """A row with the text in each place that a person or a model writes."""
+    said = f"So {text} it is"
+    asked: list[dict[str, Any]] = [
+        {"question": f"Which {text}?"},
+        {"options": (text, "dog", "cow")},
+        {"task": text, "conclusion": text},
+    ]
+    for n, changes in enumerate(asked):
+        problem = plain_problem(id=f"asked-{n}", **changes)
+        told = run(problem, [Step("It.", (box(20, 20, 80, 80),)), Answer("So.", "A")])
+        assert isinstance(told, Trajectory)
+        yield row(problem) if set_ == "rl" else row(problem, told)
+    if set_ == "rl":
+        return
+    thoughts = [
+        Step(said, (box(20, 20, 80, 80),)),
+        Step("It.", (box(20, 20, 80, 80, f"l {text}".replace("\0", "")),)),
+    ]
+    for n, step in enumerate(thoughts):
+        problem = plain_problem(id=f"said-{n}")
+        told = run(problem, [step, Answer(said, "A")])
+        assert isinstance(told, Trajectory)
+        yield row(problem, told)
+
+
+def spoken(name: str, each: Row) -> list[str]:
+    """The texts of a format's row in which its loader looks for places of pictures."""
+    if name.startswith("trl"):
+        messages = each["messages" if name == "trl-sft" else "prompt"]
+        return [part["text"] for m in messages for part in m["content"] if part["type"] == "text"]
+    if name == "easyr1":
+        return [each["problem"]]
+    if name == "vilasr-rl":
+        return [each["question"], *each["options"]]
+    turns = each.get("messages") or each.get("prompt") or each["conversations"]
+    return [turn["content"] for turn in turns] + ([each["system"]] if "system" in each else [])
+
+
+@pytest.mark.parametrize(("name", "set_"), EVERY)
+def test_no_text_of_a_row_makes_a_place_that_has_no_picture(
+    name: str, set_: str, tmp_path: Path
+) -> None:
+    if name == "native":
+        return  # nothing is read as a place there
+    schema = TABLES["rl_export" if set_ == "rl" else "export"]["train"]
+    made = [each for text in TEXTS for each in hostile(set_, text)]
+    report = export(name, Given(set_, through_arrow(made, schema), schema), Target(),
+                    tmp_path / "out", STORY)  # fmt: skip
+    chosen, came = EXPORTERS[name](), stored(tmp_path / "out")
+    assert set(report.omitted) <= {Why.PLACEHOLDER}
+    assert report.written + report.omitted.total() == len(made)
+    assert report.written >= len(made) // 3
+    column = "image_path" if name == "vilasr-rl" else "images"
+    for each in came:
+        told = "\n".join(spoken(name, each))
+        own = 0 if name.startswith("trl") or name == "vilasr-rl" else len(each[column])
+        assert not any(tag in told for tag in SPECIAL)
+        assert [told.count(tag) for tag in chosen.tags] == [
+            own if tag == "<image>" else 0 for tag in chosen.tags
+        ]
+    assert {"<image>"} <= {*chosen.tags} or name.startswith("trl")
+
 
 def test_a_row_that_is_too_long_is_left_out_and_counted(tmp_path: Path) -> None:
     every = [tell(each, Target()) for each in given("cold").rows]
@@ -347,6 +428,17 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     with pytest.raises(ExportError, match="is a file"), arriving(tmp_path / "mine" / "thesis.txt"):
         pytest.fail("not to be written")
+
+
+def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for set_ in ("cold", "rl"):
+        export("ms-swift", given(set_), Target(), tmp_path / "out", STORY, overwrite=True)
+        told = json.loads((tmp_path / "disk" / "report.json").read_text())
+        assert told["set"] == set_
+    assert (tmp_path / "out").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "hf") == ["disk", "out"]
 
 
 def test_an_export_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -203,6 +203,165 @@ def test_a_decision_about_other_words_is_said_to_be_one(page: "Page", tmp_path: 
     gallery.write(tmp_path / "page", Heading("one"), some(), old)
     open_page(page, tmp_path / "page")
     assert "other words" in page.locator(".hand").inner_text()
+
+
+def lines(path: Path, *rows: Any) -> Path:
+    """A file of decisions; a text is a line as it is."""
+    told = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("".join(f"{line}\n" for line in told), encoding="utf-8")
+    return path
+
+
+def load(page: "Page", file: Path) -> str:
+    """What the page says of a file that is chosen with its button."""
+    with page.expect_file_chooser() as asked:
+        page.click("#load")
+    asked.value.set_files(file)
+    page.locator("#load-dialog[open]").wait_for()
+    return page.locator("#load-dialog").inner_text()
+
+
+def test_decisions_from_a_file_are_seen_before_they_are_taken(page: "Page", tmp_path: Path) -> None:
+    before = {"plain-cold-000003#0": Decision(True)}
+    gallery.write(tmp_path / "page", Heading("one"), some(), {"one": before})
+    open_page(page, tmp_path / "page")
+    page.keyboard.press("a")
+    theirs = lines(
+        tmp_path / "one.decisions (1).jsonl",
+        {"id": "plain-cold-000000#0", "keep": False, "note": "<b>theirs</b>"},
+        {"id": "plain-cold-000001#0", "keep": True, "texts": "00ff"},
+        "",
+        {"id": "plain-cold-000003#0", "keep": True},
+        {"id": "elsewhere-cold-000009#3", "keep": False},
+    )
+    said = load(page, theirs)
+    for line in ("2 new here", "1 decided otherwise here", "1 decided alike here",
+                 "1 of these about no trajectory that is judged on this page"):  # fmt: skip
+        assert line in said
+    page.keyboard.press("Escape")
+    assert "1 decided" in page.locator("#decided").inner_text()  # nothing was taken
+    load(page, theirs)
+    page.click("text=Take what is new, keep mine")
+    assert "3 decided" in page.locator("#decided").inner_text()
+    assert page.locator(".accept.on").count() == 1
+    load(page, theirs)
+    page.click("text=Take all of the file")
+    page.locator(".reject.on").wait_for()
+    assert page.locator(".note").input_value() == "<b>theirs</b>"
+    assert page.locator("#rows .by-hand").all_inner_texts() == ["rejected", "accepted", "accepted"]
+    page.reload()
+    page.locator(".reject.on").wait_for()
+    with page.expect_download() as given:
+        page.click("#download")
+    given.value.save_as(tmp_path / "list.jsonl")
+    assert decisions.read(tmp_path / "list.jsonl") == {**before, **decisions.read(theirs)}
+    assert "Close" in load(page, theirs)  # all alike by now
+    page.click("text=Close")
+    page.click("#forget")
+    assert page.locator("#decided").inner_text() == ""
+
+
+ROW = {"id": "plain-cold-000000#0", "keep": True}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ROW, "{'id'"], "line 2: not JSON"),
+        (["[" * 100_000], "line 1: not JSON"),
+        (["\ufeff", ROW, "7"], "line 3: an object is needed"),
+        (["null"], "line 1: an object is needed"),
+        ([[ROW]], "line 1: an object is needed"),
+        ([{**ROW, "why": 1}], 'line 1: no field "why"; there are id, keep, note, texts'),
+        ([{**ROW, "__proto__": {"keep": True}}], 'line 1: no field "__proto__"'),
+        ([{"keep": True}], "line 1: id is missing"),
+        ([{"id": "x"}], "line 1: keep is missing"),
+        ([{**ROW, "keep": 1}], "line 1: keep: true or false is needed"),
+        ([{**ROW, "id": ["x"]}], "line 1: id: a text is needed"),
+        ([{**ROW, "note": None}], "line 1: note: a text is needed"),
+        ([ROW, ROW], "is decided a second time"),
+        ([{**ROW, "<script>window.broken = 9</script>": 1}], "<script>window.broken = 9</script>"),
+    ],
+    ids=range(14),
+)
+def test_a_wrong_file_of_decisions_is_refused_whole_with_its_line(
+    shown: Path, page: "Page", tmp_path: Path, rows: list[Any], said: str
+) -> None:
+    told = load(page, lines(tmp_path / "list.jsonl", *rows))
+    assert said in told
+    assert "Nothing was taken." in told
+    page.click("text=Close")
+    assert page.locator("#decided").inner_text() == ""
+    assert page.locator("dialog script").count() == 0
+    with pytest.raises(decisions.DecisionError):  # as curation does
+        decisions.read(tmp_path / "list.jsonl")
+
+
+def test_a_file_of_decisions_about_another_version_or_of_no_text_is_refused(
+    shown: Path, page: "Page", tmp_path: Path
+) -> None:
+    other = lines(tmp_path / "two.decisions.jsonl", ROW)
+    assert "this page takes one.decisions.jsonl: name the file so" in load(page, other)
+    page.click("text=Close")
+    (tmp_path / "list.jsonl").write_bytes(b'{"id": "\xff", "keep": true}')
+    assert "not UTF-8" in load(page, tmp_path / "list.jsonl")
+    page.click("text=Close")
+    with (tmp_path / "large.jsonl").open("wb") as file:
+        file.truncate(65 * 2**20)
+    assert "at most 67108864 are read" in load(page, tmp_path / "large.jsonl")
+    page.click("text=Close")
+    named = lines(tmp_path / "<img src=x onerror=broken>.jsonl", ROW)
+    assert "<img src=x onerror=broken>.jsonl" in load(page, named)
+    assert page.locator("dialog img").count() == 0
+
+
+def test_ids_and_notes_of_a_file_are_texts_whatever_they_are(page: "Page", tmp_path: Path) -> None:
+    gallery.write(tmp_path / "page", Heading("one"), some(), {"one": {}})
+    open_page(page, tmp_path / "page")
+    rows = [{"id": text, "keep": True, "note": text} for text in HOSTILE]
+    rows.append({**ROW, "note": "".join(HOSTILE)})
+    file = lines(tmp_path / "list.jsonl", *rows)
+    assert f"{len(HOSTILE)} of these about no trajectory" in load(page, file)
+    page.click("text=Take them")
+    assert f"{len(rows)} decided" in page.locator("#decided").inner_text()
+    with page.expect_download() as given:
+        page.click("#download")
+    given.value.save_as(tmp_path / "again.jsonl")
+    assert decisions.read(tmp_path / "again.jsonl") == decisions.read(file)
+
+
+def test_a_dropped_file_is_loaded_and_not_opened_in_place_of_the_page(
+    shown: Path, page: "Page"
+) -> None:
+    drop = """(texts) => {
+        const data = new DataTransfer();
+        texts.forEach((text, n) => data.items.add(new File([text], `list ${n}.jsonl`)));
+        const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+        return !document.body.dispatchEvent(event);
+    }"""
+    assert page.evaluate(drop, [json.dumps(ROW)])  # what a browser would do is prevented
+    page.click("text=Take them")
+    assert "1 decided" in page.locator("#decided").inner_text()
+    assert page.evaluate(drop, ["", ""])
+    page.locator("#load-dialog[open]").wait_for()
+    assert "one file at a time" in page.locator("#load-dialog").inner_text()
+
+
+def test_a_page_of_two_versions_asks_for_files_by_their_names(page: "Page", tmp_path: Path) -> None:
+    gallery.write(tmp_path / "page", Heading("one beside two"), some(), {"one": {}, "two": {}})
+    open_page(page, tmp_path / "page")
+    plain = lines(tmp_path / "list.jsonl", ROW)
+    assert "one.decisions.jsonl or two.decisions.jsonl" in load(page, plain)
+    page.click("text=Close")
+    assert "Decisions on one:" in load(page, lines(tmp_path / "one.decisions.jsonl", ROW))
+
+
+def test_what_the_page_leaves_out_is_said_on_it(page: "Page", tmp_path: Path) -> None:
+    notes = ["one, cold: the first 5 of 24 trajectories.", "<b>two</b>"]
+    gallery.write(tmp_path / "page", Heading("one", notes), some(), {"one": {}})
+    open_page(page, tmp_path / "page")
+    assert page.locator("#notes p").all_inner_texts() == notes
+    assert page.locator("#notes").is_visible()
 
 
 def test_hostile_text_is_shown_and_not_run(page: "Page", tmp_path: Path) -> None:

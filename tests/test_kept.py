@@ -190,3 +190,19 @@ def test_several_processes_fill_one_file(path: Path) -> None:
     with Kept.at(path) as file:
         (held,) = file.holdings()
     assert held.turns == 200
+
+
+def test_a_file_that_another_process_has_locked_for_long_is_left_alone_with_the_remedy(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "BUSY_S", 0.05)
+    with Kept.at(path) as file:
+        number = file.policy({"model": "one"})
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ReplayError, match="start again when that has ended"):
+            asyncio.run(file.keep(KEY, number, SAID))
+        with pytest.raises(ReplayError, match="locked by another process"):
+            file.fail(KEY, number, "p", 0, 0, "HTTP 500")
+        other.close()
+        assert asyncio.run(file.keep(KEY, number, SAID)) == SAID

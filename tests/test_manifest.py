@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pyarrow import fs
 
-from pipeline.manifest import Manifest
-from pipeline.store import Store, StoreError
+from pipeline.manifest import CARD, Manifest
+from pipeline.store import Store, StoreError, Writer
 from tests.test_store import SAID, SHOWN, folder, only_part, read, said, shown, write
 
 PART = "rows-00000.parquet"
@@ -192,3 +192,21 @@ def test_what_a_schema_says_on_top_are_its_columns(store: Store) -> None:
     manifest = store.manifest("asset", "address")
     assert isinstance(manifest, Manifest)
     assert manifest.columns == {"rows": SAID.names}
+
+
+def test_a_card_is_a_file_like_others_and_no_part_of_the_data_version(tmp_path: Path) -> None:
+    plain = Store.at(tmp_path / "plain")
+    bare = write(plain, [said(n) for n in range(9)])
+    (tmp_path / "card").write_text("about them")
+    store = Store.at(tmp_path / "carded")
+    with Writer(store, "asset", "address", {"rows": SAID}) as writer:
+        for n in range(9):
+            writer.append("rows", said(n))
+        writer.add(CARD, tmp_path / "card")
+    carded = store.manifest("asset", "address")
+    assert carded is not None
+    assert CARD in carded.parts
+    assert carded.data_version == bare.data_version
+    assert read(store) == read(plain)
+    (folder(store) / CARD).write_text("about THEM")
+    assert store.damaged("asset", "address") == [CARD]

@@ -1,7 +1,9 @@
 """The wire format: what is written is read back, and whatever else is read has a typed reason."""
 
 import json
+import re
 import time
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from pipeline.protocol import (
 )
 from pipeline.types import Answer, Box, Fault, Line, Point, Size, State, Step, Stop
 from tests.conftest import box, line, plain_problem, run
+from tests.fuzz import SPOKEN, turn_case, turns
 
 THINK = "<think> I look. </think> Action: "
 ROW = '{"index": 1, "bbox_2d": [1, 2, 30, 40], "label": "cat"}'
@@ -161,6 +164,22 @@ def test_both_kinds_may_mix_in_a_step_and_either_tool_may_be_named() -> None:
     renamed = parse(write(mixed).replace("Object Mapper", "Path Tracer"))
     assert isinstance(renamed, Step)
     assert renamed.lenient == ()
+
+
+NEVER = re.compile(r"(?!)")
+
+
+def test_the_grammar_in_one_expression_reads_what_reading_piece_by_piece_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = Random(3)
+    whole = [text for name in SPOKEN for text in turns(FAMILIES[name])]
+    texts = [*whole, *(turn_case(rng)[1] for _ in range(6000))]
+    at_once = [parse(text) for text in texts]
+    assert all(protocol._STRICT.fullmatch(text) for text in whole if "<answer>" in text)
+    assert sum(bool(protocol._STRICT.fullmatch(text)) for text in texts) > len(texts) / 8
+    monkeypatch.setattr(protocol, "_STRICT", NEVER)
+    assert [parse(text) for text in texts] == at_once
 
 
 @settings(max_examples=300)

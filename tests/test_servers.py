@@ -150,6 +150,29 @@ def test_while_all_are_down_turns_wait_and_go_on_when_one_is_back(
     run(go())
 
 
+def test_a_probe_that_hangs_keeps_nobody_from_another_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.throttle.FIRST_REST_S", 0.02)
+
+    async def go() -> None:
+        some = servers(2)
+        await down(some, 0)
+        await down(some, 1)
+        waiting = [asyncio.create_task(some.enter(f"p{n}")) for n in range(6)]
+        async with asyncio.timeout(5):
+            while sum(task.done() for task in waiting) < 2:
+                await asyncio.sleep(0.01)
+        probes = [task.result() for task in waiting if task.done()]
+        assert {probe.server for probe in probes} == {0, 1}, "neither has answered the other's"
+        some.leave(probes[0], Outcome.ANSWERED, tokens=1)
+        let_in = await asyncio.gather(*waiting)
+        assert [ticket.server for ticket in let_in].count(probes[0].server) == 5
+        some.leave(probes[1], Outcome.LATE, why="it hangs")
+
+    run(go())
+
+
 def test_while_all_are_down_nobody_waits_longer_than_the_patience() -> None:
     async def go() -> None:
         some = servers(2, patience_s=0.05)

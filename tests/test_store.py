@@ -367,6 +367,15 @@ def test_rows_are_not_all_read_at_once(store: Store) -> None:
     assert [row["n"] for row in rows] == list(range(3, 1000)), "an open part may go"
 
 
+def test_a_row_group_of_pictures_is_not_held_by_who_reads_it(store: Store) -> None:
+    rows = [{"n": n, "images": [{"bytes": bytes(50_000), "path": None}]} for n in range(400)]
+    write(store, rows, SHOWN)
+    before = pa.total_allocated_bytes()
+    read = store.rows("asset", "address", "rows")
+    most = max(pa.total_allocated_bytes() - before for _ in read)
+    assert most < 6 * 2**20  # of 20 MB
+
+
 # Same rows, same bytes ---------------------------------------------------------------------------
 
 

@@ -334,8 +334,16 @@ def test_models_that_cannot_be_trained_are_refused(changes: dict[str, Any], said
         ("cold_model/policy/freeze_vision", "no", ["cold_model.policy.freeze_vision", "'no'"]),
         ("cold_model/policy/freeze_vision", 1, ["cold_model.policy.freeze_vision", "1", "boolean"]),
         ("cold_model/policy/clip_low", 0.2, ["cold_model.policy.clip_low", "no such field"]),
-        ("cold_model/policy/kind", "trained", ["'trained'", "oracle, checkpoint, vllm and train"]),
-        ("cold_model/policy", {}, ["cold_model.policy", "oracle, checkpoint, vllm or train"]),
+        (
+            "cold_model/policy/kind",
+            "trained",
+            ["'trained'", "oracle, checkpoint, vllm, endpoint and train"],
+        ),
+        (
+            "cold_model/policy",
+            {},
+            ["cold_model.policy", "oracle, checkpoint, vllm, endpoint or train"],
+        ),
         (
             "teacher/policy",
             {"kind": "train"},
@@ -348,7 +356,11 @@ def test_models_that_cannot_be_trained_are_refused(changes: dict[str, Any], said
         ("grpo_model/temperature", 0, ["grpo_model.temperature", "0", "greater than 0"]),
         ("grpo_model/w_draw", -1, ["grpo_model.w_draw", "-1", "equal to 0"]),
         ("grpo_model/epochs", 2, ["grpo_model.epochs", "no such field"]),
-        ("grpo_model/kind", "tiny", ["grpo_model", "'tiny'", "oracle, checkpoint, vllm and train"]),
+        (
+            "grpo_model/kind",
+            "tiny",
+            ["grpo_model", "'tiny'", "oracle, checkpoint, vllm, endpoint and train"],
+        ),
         ("evaluation/samples", 0, ["evaluation.samples", "0", "equal to 1"]),
         ("evaluation/greedy", "yes", ["evaluation.greedy", "'yes'", "boolean"]),
         ("evaluation/bootstrap", 10, ["evaluation.bootstrap", "10", "100"]),

@@ -1,7 +1,8 @@
 """Evaluation of checkpoints and policies on held-out problems, as METHOD has it.
 
 Each model answers every problem ``samples`` times at a temperature, and once greedily. All that it
-wrote is kept; the table is made from what is kept. A run that was ended goes on with what is missing.
+wrote is kept; the table is made from what is kept. A run that was ended goes on with what is missing;
+turns of a served model are never paid twice: they are in the file of turns of the problems' store.
 
     python -m trainers.evaluate evaluation.json
 """
@@ -10,7 +11,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -18,20 +19,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from pipeline import curate, models, policies, rows, tokens
+from pipeline import curate, models, rows
 from pipeline.protocol import FAMILIES
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
 from pipeline.rollout import Limits, rollout
 from pipeline.store import Store, StoreError
-from pipeline.teachers.local import Local, Sampling, loaded
-from pipeline.teachers.oracle import Oracle, Rates
-from pipeline.teachers.vllm import Vllm
-from pipeline.types import Failure, Policy, Problem
+from pipeline.teachers import NoBackend
+from pipeline.teachers.local import Sampling
+from pipeline.types import Failure, Problem
 from trainers import checkpoint
+from trainers.acting import acting, decided
 from trainers.bootstrap import interval, pass_at
 from trainers.checkpoint import DONE, TrainingError
 from trainers.configure import configure
@@ -45,7 +45,7 @@ SCHEMA = rows.joined(
     rows.GRADE,
 )
 SUMMARY, TRAJECTORIES = "evaluation.json", "trajectories.parquet"
-_engines: dict[str, Vllm] = {}  # the one that runs, by its policy
+FAULTS = (WrongData, models.GridMismatch, TrainingError, NoBackend, StoreError, OSError)
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Runs what is missing, and writes ``evaluation.json`` and ``trajectories.parquet``.
 
     Raises:
-        WrongData: if the problems are not there.
+        WrongData: if the problems are not there, or a policy is none.
+        NoBackend: if the key of an endpoint is not set.
+        StoreError: if the file of turns cannot be used.
         TrainingError: if a model could not be asked a problem: the table would hide it.
     """
     if len(config.policies) != len(config.names) or len(set(config.names)) != len(config.names):
         raise WrongData(f"{len(config.policies)} policies need as many different names")
     out = Path(config.out)
-    if checkpoint.claim(out, config):
+    if checkpoint.claim(out, replace(config, policies=[*map(decided, config.policies)])):
         return dict(json.loads((out / DONE).read_text()))
     parts = [_part(config, out, *asked) for asked in _asked(config)]
     table = list(_table(config, parts))
@@ -143,18 +145,20 @@ def _graded(
 ) -> Iterator[curate.Graded]:
     problems = list(_problems(config, split))
     samples = 1 if greedy else config.samples
-    limits = _limits(config)
-    acting, count = _policy(config, policy, limits, greedy)
+    limits, family = _limits(config), FAMILIES[config.family]
+    heat = 0.0 if greedy else config.temperature
+    sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)
 
     async def run() -> list[Any]:
-        family, flight = FAMILIES[config.family], config.in_flight
-        runs = rollout(acting, problems, samples, limits, family, flight, count)
         what = f"{name}, {split}{', greedy' if greedy else ''}"
-        with tqdm(total=len(problems) * samples, desc=what, mininterval=5) as bar:
-            done = []
-            async for one in runs:
-                done.append(one)
-                bar.update()
+        begun = acting(policy, sampling, limits, family, config.in_flight, _store(config))
+        async with begun as (who, count, flight):
+            runs = rollout(who, problems, samples, limits, family, flight, count)
+            with tqdm(total=len(problems) * samples, desc=what, mininterval=5) as bar:
+                done = []
+                async for one in runs:
+                    done.append(one)
+                    bar.update()
         return done
 
     done = asyncio.run(run())
@@ -168,11 +172,15 @@ def _graded(
     return curate.grade(problems, done, rules, limits.repeats)
 
 
+def _store(config: EvaluateConfig) -> Store:
+    """The one that the problems lie in."""
+    return Store.at(Path(config.problems).absolute().parent.parent)
+
+
 def _problems(config: EvaluateConfig, split: str) -> Iterator[Problem]:
-    path = Path(config.problems).absolute()
-    store = Store.at(path.parent.parent)
+    *_, asset, address = Path(config.problems).absolute().parts
     try:
-        found = map(rows.problem, store.rows(path.parent.name, path.name, split))
+        found = map(rows.problem, _store(config).rows(asset, address, split))
         yield from islice(found, config.limit or None)
     except StoreError as error:
         raise WrongData(str(error)) from None
@@ -186,48 +194,6 @@ def _limits(config: EvaluateConfig) -> Limits:
         max_context=config.max_context,
         repeats=Tolerance(config.repeat_iou, config.repeat_ends),
     )
-
-
-def _policy(
-    config: EvaluateConfig, reference: str, limits: Limits, greedy: bool
-) -> tuple[Policy, tokens.Count]:
-    """Who acts, and how the length of what it wrote is counted."""
-    named = TypeAdapter(policies.Policy).validate_json(reference)
-    family = FAMILIES[config.family]
-    if isinstance(named, policies.OraclePolicy):
-        rates, most = Rates(**named.rates), config.max_tokens
-        oracle = Oracle(rates, config.seed, limits, family, most, named.draws)
-        return oracle, tokens.estimate
-    heat = 0.0 if greedy else config.temperature
-    sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)
-    if isinstance(named, policies.VllmPolicy):
-        running = _running(named, limits, sampling)
-        models.check_grid(running.processor, family)
-        return running, tokens.counter(running.words)
-    processor = models.load_processor(named.model, named.revision)
-    models.check_grid(processor, family)
-    model = loaded(named.model, named.revision)
-    local = Local(model, processor, limits, sampling, config.in_flight)
-    return local, tokens.counter(local.words)
-
-
-def _running(named: policies.VllmPolicy, limits: Limits, sampling: Sampling) -> Vllm:
-    """The engine of a model. There is one at a time: each takes what memory there is."""
-    key = named.model_dump_json()
-    if key not in _engines:
-        for other in _engines.values():
-            other.close()
-        _engines.clear()
-        _engines[key] = Vllm(
-            named.model,
-            limits,
-            sampling,
-            revision=named.revision,
-            dtype=named.dtype,
-            engine=named.engine,
-        )
-    _engines[key].sample_as(sampling)
-    return _engines[key]
 
 
 def _join(parts: Sequence[Path], path: Path) -> None:
@@ -314,7 +280,7 @@ def solved_by_problem(sampled: Sequence[Outcome]) -> dict[str, list[bool]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         tell_dagster(evaluate(configure(EvaluateConfig, arguments)))
-    except (WrongData, models.GridMismatch, TrainingError, OSError) as error:
+    except FAULTS as error:
         print(f"evaluate: {error}", file=sys.stderr)
         sys.exit(2)
 

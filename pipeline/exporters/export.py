@@ -29,6 +29,7 @@ from pipeline.exporters.files import (
     listed,
 )
 from pipeline.exporters.told import Omitted, Target, Told, tell
+from pipeline.manifest import CARD
 from pipeline.rows import Row, hugging_face
 from pipeline.types import View
 
@@ -101,15 +102,17 @@ def export(
     report = Report(name, chosen.framework, given.set, target.family, counted, target.max_tokens)
     with arriving(folder, overwrite=overwrite) as place:
         with _sink(chosen, given, place) as sink:
-            if chosen.row is None:
-                _copy(chosen, given, sink, report)
-            else:
-                for row in _rows(chosen, given.rows, target, place, report):
-                    sink.append(row)
+            made = (
+                copied(given.rows, report)
+                if chosen.row is None
+                else _rows(chosen, given.rows, target, place, report)
+            )
+            for row in made:
+                sink.append(row)
         for file, text in (chosen.beside or {}).items():
             (place / file).write_text(text, encoding="utf-8")
         said = card(chosen, given, report.told(), story, data_files(chosen))
-        (place / "README.md").write_text(said, encoding="utf-8")
+        (place / CARD).write_text(said, encoding="utf-8")
         report.files = listed(place)
         (place / REPORT).write_text(json.dumps(report.told(), indent=1) + "\n", encoding="utf-8")
     return report
@@ -143,16 +146,16 @@ def _sink(chosen: Format, given: Given, place: Path) -> Rows:
     return Parquet(place, hugging_face(schema) if chosen.decoded else schema)
 
 
-def _copy(chosen: Format, given: Given, sink: Rows, report: Report) -> None:
-    """Rows as they are."""
-    for row in given.rows:
+def copied(rows: Iterable[Row], report: Report) -> Iterator[Row]:
+    """Native rows as they are, counted: each picture is its own place."""
+    for row in rows:
         report.read += 1
         report.written += 1
         report.pictures += len(row["images"])
-        report.placeholders += chosen.placeholders(row)
+        report.placeholders += len(row["images"])
         for size in row["sizes"]:
             report.largest = max(report.largest, size["width"] * size["height"])
-        sink.append(row)
+        yield row
 
 
 def _rows(

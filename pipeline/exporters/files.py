@@ -36,7 +36,7 @@ def arriving(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         ExportError: if something lies there already, unless it is an export and may be overwritten.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # behind a link, its own folder is replaced
     _check(folder, overwrite=overwrite)
     coming = folder.with_name(f".{folder.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     gone = coming.with_name(f"{coming.name}-gone")

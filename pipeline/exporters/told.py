@@ -264,7 +264,7 @@ def estimate(family: Family) -> Count:
     return count
 
 
-_of_text = lru_cache(maxsize=4096)(tokens.of_text)  # prompts come again and again
+_of_text = lru_cache(maxsize=256)(tokens.of_text)  # prompts come again and again
 
 
 def exact(processor: Any, family: Family) -> Count:

@@ -71,6 +71,7 @@ RL = Format(
     ),
     row=_rl,
     placeholders=_named,
+    tags=("<image>", "<video>"),  # for which EasyR1, of which it is a fork, splits a question
     use="""\
 ```sh
 data.train_files=train.jsonl data.image_key=image_path data.prompt_key=question

@@ -46,11 +46,23 @@ gallery.decisions = (() => {
     return now === undefined ? listed.get(version)?.get(id) ?? null : now;
   };
 
-  const set = (version, id, decision) => {
+  const put = (version, id, decision) => {
     if (equal(decision, listed.get(version)?.get(id) ?? null)) changed.get(version).delete(id);
     else changed.get(version).set(id, decision);
+  };
+
+  const set = (version, id, decision) => {
+    put(version, id, decision);
     keep(version);
   };
+
+  // Decisions from elsewhere, by id, in place of what was decided here.
+  const take = (version, some) => {
+    for (const [id, decision] of some) put(version, id, decision);
+    keep(version);
+  };
+
+  const versions = () => [...listed.keys()];
 
   const forget = () => {
     for (const version of changed.keys()) {
@@ -86,5 +98,5 @@ gallery.decisions = (() => {
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   };
 
-  return { open, of, set, forget, unsaved, lines, download };
+  return { open, of, set, take, equal, versions, forget, unsaved, lines, download };
 })();

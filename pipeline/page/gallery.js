@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { make, filter, decisions } = gallery;
+  const { make, filter, decisions, loading } = gallery;
   const TALL = 76;  // px, of a row of the list
   const SPARE = 6;  // rows that exist above and below the visible ones
   const $ = (id) => document.getElementById(id);
@@ -219,6 +219,17 @@
     $("download").hidden = $("forget").hidden = !count;
   };
 
+  const changed = () => { told(); refresh(); if (at >= 0) look(); };
+
+  const load = (files) => { if (files.length) loading.open([...files], changed); };
+
+  // A file that is dropped is loaded, and never opened in place of the page.
+  const dropped = (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (event.type === "drop" && !$("load").hidden) load(event.dataTransfer.files);
+  };
+
   // Keys -----------------------------------------------------------------------------------------
 
   const KEYS = {
@@ -244,7 +255,7 @@
   gallery.start = () => {
     document.title = `${gallery.visible(gallery.index.title)} · gallery`;
     $("title").textContent = gallery.visible(gallery.index.title);
-    gallery.index.notes.forEach((note) => $("title").after(make("p", "note-of-page", note)));
+    $("notes").append(...gallery.index.notes.map((note) => make("p", "text", note)));
     decisions.open(gallery.index.decisions);
     document.addEventListener("keydown", pressed);
     $("list").addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
@@ -256,7 +267,11 @@
     });
     $("download").addEventListener("click", () =>
       decisions.unsaved().forEach(([version]) => decisions.download(version)));
-    $("forget").addEventListener("click", () => { decisions.forget(); told(); refresh(); if (at >= 0) look(); });
+    $("forget").addEventListener("click", () => { decisions.forget(); changed(); });
+    $("load").hidden = !decisions.versions().length;
+    $("load").addEventListener("click", () => $("file").click());
+    $("file").addEventListener("change", () => { load($("file").files); $("file").value = ""; });
+    ["dragover", "drop"].forEach((name) => document.addEventListener(name, dropped));
     $("help-open").addEventListener("click", () => $("help").showModal());
     $("zoom").addEventListener("click", () => $("zoom").close());
     told();

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.imports import HuggingFaceImport, SourceError
+from pipeline.imports import HuggingFaceImport, SourceError, leading_out
 from pipeline.sources.folder import given
 from pipeline.sources.ingest import Given
 from pipeline.sources.tables import Bad, Found, check, table
@@ -37,6 +37,10 @@ def _streamed(asked: HuggingFaceImport) -> Iterator[Found | Bad]:
     import pyarrow as pa
 
     where = asked.hub or str(asked.found)
+    if asked.hub is None and (link := next(leading_out(asked.found), None)):
+        raise SourceError(
+            f"{link} leads out of {where}, and `datasets` would follow it: put there what it leads to"
+        )
     # What a damaged or lying file makes of `datasets` is one of these.
     refused = (
         datasets.exceptions.DatasetsError, pa.ArrowException, OSError, ValueError, TypeError,
@@ -47,6 +51,8 @@ def _streamed(asked: HuggingFaceImport) -> Iterator[Found | Bad]:
             yield Found(number, f"{Path(where).name}/{asked.split}:{number}", _inside(row, asked))
     except SourceError:
         raise
+    except StopIteration:  # no row tells what the columns are
+        return
     except refused as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise SourceError(f"`datasets` cannot load {where}: {said}") from error
@@ -65,7 +71,7 @@ def _opened(asked: HuggingFaceImport, where: str) -> Iterable[dict[str, Any]]:
         )
     columns = asked.columns
     if data.features is None:
-        data = data._resolve_features()
+        data = datasets.concatenate_datasets([data])  # which looks at the first rows for them
     check(where, columns.asked, data.features)
     data = data.select_columns([name for name in columns.names if name in data.features])
     for name, feature in data.features.items():

@@ -318,6 +318,7 @@ def _mark(cell: Any, before: tuple[Size, ...], shown: tuple[Image, ...]) -> tupl
     """A mark in px of the picture that is shown, and whether the question is about it."""
     if not isinstance(cell, Mapping):
         raise RowError(BadRow.BAD_MARKS, f"{type(cell).__name__}, not an object")
+    cell = {name: value for name, value in cell.items() if value is not None}  # parquet fills up
     k, label, corners = cell.get("picture", 1), cell.get("label"), cell.get("box", cell.get("line"))
     if type(k) is not int or not 1 <= k <= len(shown):
         raise RowError(BadRow.BAD_MARKS, f"picture {str(k)[:20]}: there are {len(shown)}")

@@ -38,17 +38,29 @@ def rows(asked: SharegptImport) -> Iterator[Given | Bad]:
             "that is read"
         )
     try:
-        file = within(asked.root, name)
+        files = _files(asked.root, within(asked.root, name))
     except PictureError as error:
         raise SourceError(f"{asked.root / INFO}: {error.detail}: it must lie beside") from None
     needed = (columns["messages"], columns["images"])
-    files = sorted(one for one in file.iterdir() if one.is_file()) if file.is_dir() else [file]
     for found in tables(files, needed, needed):
         if isinstance(found, Bad):
             yield found
         else:
             messages, pictures = (found.row.get(name) for name in needed)
             yield conversation(found, messages, pictures, tags)
+
+
+def _files(root: Path, file: Path) -> list[Path]:
+    """A file, or those of a folder.
+
+    Raises:
+        PictureError: if one of them is a link that leads out.
+    """
+    if not file.is_dir():
+        return [file]
+    inside = file.relative_to(root.resolve())
+    names = sorted(one.name for one in file.iterdir() if one.is_file())
+    return [within(root, str(inside / name)) for name in names]
 
 
 def _described(root: Path, name: str) -> Mapping[str, Any]:

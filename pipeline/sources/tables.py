@@ -24,6 +24,7 @@ from pipeline.types import Verdict
 MAX_LINE = 16 * 2**20  # bytes of a line, or characters of an element of a list
 MAX_FIELD = 2**20  # characters of a cell of CSV
 AT_ONCE = 8  # rows of parquet in memory
+READ_BYTES = 2**20  # of a column of parquet, at a time: else a row group of pictures is held whole
 STEP = 2**20  # characters of a JSON list that are read at a time, at first
 
 Row = dict[str, Any]
@@ -256,7 +257,8 @@ def _csv(file: Path, needed: tuple[str, ...], wanted: tuple[str, ...]) -> Iterat
 
 def _parquet(file: Path, needed: tuple[str, ...], wanted: tuple[str, ...]) -> Iterator[Any]:
     try:
-        with pq.ParquetFile(file) as opened:
+        # Unless told not to, pyarrow fetches the whole file before its first row.
+        with pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES) as opened:
             names = opened.schema_arrow.names
             check(file, needed, names)
             columns = [name for name in wanted if name in names] if wanted else None

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from pipeline.types import Policy
 
 if TYPE_CHECKING:  # versions asks the oracle which rates it has
     from pipeline.policies import Stage
+    from pipeline.protocol import Family
+    from pipeline.rollout import Limits
     from pipeline.versions import Version
 
 
@@ -32,13 +35,8 @@ def _local(stage: "Stage", version: "Version", seed: int) -> Policy:
     name, revision = stage.policy.model, stage.policy.revision
     asked = stage.sampling
     sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, seed)
-    try:
+    with _loading(name, version):
         processor, model = load_processor(name, revision), loaded(name, revision)
-    except OSError as error:
-        raise NoBackend(
-            f"version {version.name!r} asks for the checkpoint {name!r}, which cannot be loaded here: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
     return Local(model, processor, version.limits, sampling)
 
 
@@ -51,35 +49,58 @@ def _vllm(stage: "Stage", version: "Version", seed: int) -> Policy:
     assert isinstance(given, VllmPolicy)
     sampling = Sampling(asked.temperature, asked.top_p, asked.max_tokens, seed)
     try:
-        return Vllm(
-            given.model,
-            version.limits,
-            sampling,
-            revision=given.revision,
-            dtype=given.dtype,
-            engine=given.engine,
-        )
+        with _loading(given.model, version):
+            return Vllm(
+                given.model,
+                version.limits,
+                sampling,
+                revision=given.revision,
+                dtype=given.dtype,
+                engine=given.engine,
+            )
     except ImportError as error:
         raise NoBackend(
             f"version {version.name!r} asks for vLLM, which is not installed here ({error}): "
             f"`pip install vllm`, or give its model as kind 'checkpoint'"
         ) from error
+
+
+@contextmanager
+def _loading(model: str, version: "Version") -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise NoBackend(
-            f"version {version.name!r} asks for the checkpoint {given.model!r}, which cannot be loaded "
-            f"here: {str(error).splitlines()[0]}"
+            f"version {version.name!r} asks for the checkpoint {model!r}, which cannot be loaded here: "
+            f"{str(error).splitlines()[0]}"
         ) from error
 
 
 def _endpoint(stage: "Stage", version: "Version", seed: int) -> Policy:
+    return served(stage, version.limits, version.wire, seed)
+
+
+def served(stage: "Stage", limits: "Limits", family: "Family", seed: int) -> Policy:
+    """A stage's endpoint, with the key that its environment variable holds.
+
+    Raises:
+        NoBackend: if that variable is not set, or holds what no header can: whoever refuses that
+            would quote it.
+    """
     from pipeline.policies import EndpointPolicy
     from pipeline.teachers.endpoint import Endpoint
 
-    assert isinstance(stage.policy, EndpointPolicy)
-    key, named = None, stage.policy.key_from
-    if named and not (key := os.environ.get(named)):
-        raise NoBackend(f"version {version.name!r} takes a key from ${named}, which is not set")
-    return Endpoint(stage.policy, stage.sampling, version.limits, version.wire, seed, key)
+    given, key = stage.policy, None
+    assert isinstance(given, EndpointPolicy)
+    if named := given.key_from:
+        key = os.environ.get(named, "").strip()  # files end in a line's end, and so do their copies
+        if not key:
+            raise NoBackend(f"{given.model!r} takes a key from ${named}, which is not set")
+        if not (key.isascii() and key.isprintable()):
+            raise NoBackend(
+                f"${named} holds characters that are in no key: set it to the key alone"
+            )
+    return Endpoint(given, stage.sampling, limits, family, seed, key)
 
 
 def _recorded(stage: "Stage", version: "Version", seed: int) -> Policy:

@@ -10,15 +10,15 @@ text: use a policy in process where that matters.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
 from pipeline import chat, protocol, tokens
 from pipeline.client import Client, Secret, Trouble, trusted
 from pipeline.protocol import Family
-from pipeline.rollout import Limits, read_turn
+from pipeline.rollout import Limits, check_length, read_turn
 from pipeline.sending import Pictures
 from pipeline.servers import AllDown, Servers
 from pipeline.throttle import Outcome, backoff_s
@@ -59,7 +59,7 @@ class Endpoint:
         self.family, self.seed = family, seed
         self._key = Secret(key)
         self._pictures = Pictures(policy.encoding, policy.quality, policy.folder)
-        self._life: AsyncIterator[_Lent] | None = None
+        self._life: AsyncGenerator[_Lent, None] | None = None
         self._lent: _Lent | None = None
 
     async def act(self, state: State) -> Turn:
@@ -71,12 +71,9 @@ class Endpoint:
         """
         most = self.limits.turns(state.problem)
         length = tokens.estimate(state, self.family, most)
-        if length > self.limits.max_context:
-            allowed = self.limits.max_context
-            raise PolicyError(f"a prompt of some {length} tokens, of {allowed} in all")
+        check_length(length, self.limits)
         lent = await self._here()
-        where = f"{state.problem.id}/{state.sample}/{len(state.turns)}"
-        random, used, why = Random(f"{self.seed}/backoff/{where}"), Usage(), ""
+        random, used, why = Random(f"{self.seed}/backoff/{state.due}"), Usage(), ""
         for attempt in range(self.policy.retries + 1):
             if attempt and why:
                 await asyncio.sleep(backoff_s(attempt - 1, random))
@@ -94,6 +91,12 @@ class Endpoint:
             else:
                 return self._turn(state, said, used)
         raise AssertionError("the last attempt returns or raises")
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        if self._life is not None:
+            await self._life.aclose()
+        self._life = self._lent = None
 
     async def _asked(self, lent: _Lent, state: State, length: int) -> chat.Said:
         """One request, from its turn in the queue to the answer."""
@@ -118,7 +121,7 @@ class Endpoint:
         try:
             said = chat.answer(body, chat.Expected(asked.model, asked.token_ids, most, length))
         except chat.Unusable as error:
-            why = self._key.out_of(str(error))
+            why = chat.brief(self._key.out_of(str(error)))
             raise Trouble(why, Outcome.FAILED, final=error.final) from None
         if self._key.within(said.text):
             raise Trouble("the answer holds the key it was asked with", Outcome.FAILED)
@@ -131,16 +134,16 @@ class Endpoint:
             "model": asked.model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "seed": self._number(f"{state.problem.id}/{state.sample}/{len(state.turns)}"),
+            asked.limit_as: sampling.max_tokens,
+            "seed": self._number(state.due),
         }
         if asked.token_ids:
             fields |= {"return_token_ids": True, "logprobs": True}
         messages = protocol.render(state, self.family, self.limits.turns(state.problem))
         return chat.request(messages, await self._pictures.urls(state), fields)
 
-    def _number(self, where: str) -> int:
-        digest = hashlib.sha256(f"{self.seed}/endpoint/{where}".encode()).digest()
+    def _number(self, due: str) -> int:
+        digest = hashlib.sha256(f"{self.seed}/endpoint/{due}".encode()).digest()
         return int.from_bytes(digest[:4], "big") >> 1  # 31 bits, as every server takes
 
     def _session(self, state: State) -> str:
@@ -148,25 +151,24 @@ class Endpoint:
         return hashlib.sha256(some.encode()).hexdigest()[:32]
 
     def _turn(self, state: State, said: chat.Said, used: Usage) -> Turn:
-        turn = read_turn(
+        return read_turn(
             state,
             said.text,
             self.family,
             truncated=said.truncated,
             ids=said.ids,
             logprobs=said.logprobs,
+            usage=used + Usage(said.prompt_tokens, said.completion_tokens, said.cached_tokens),
         )
-        counted = Usage(said.prompt_tokens, said.completion_tokens, said.cached_tokens)
-        return replace(turn, usage=used + counted)
 
     async def _here(self) -> _Lent:
-        """The servers and clients of the loop that runs; closed when it ends."""
+        """The servers and clients of the loop that runs; closed when it ends, if not before."""
         if self._lent is None or self._lent.loop is not asyncio.get_running_loop():
             self._life = self._lend()
             self._lent = await anext(self._life)
         return self._lent
 
-    async def _lend(self) -> AsyncIterator[_Lent]:
+    async def _lend(self) -> AsyncGenerator[_Lent, None]:
         """A generator, because a loop closes those that are open when it shuts down."""
         asked, trust = self.policy, trusted()
         clients = tuple(Client(url, self._key, asked.in_flight, trust) for url in asked.servers)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import models, pixels, tokens
 from pipeline.protocol import FAMILIES, Family
-from pipeline.rollout import Limits, read_turn
+from pipeline.rollout import Limits, check_length, read_turn
 from pipeline.tokens import Vocabulary
 from pipeline.types import PolicyError, State, Turn
 
@@ -82,9 +82,10 @@ class Local:
         fitting = []
         for state, future in due:
             written = self._prompt(state)
-            if len(written.ids) > self.limits.max_context:
-                length, most = len(written.ids), self.limits.max_context
-                future.set_exception(PolicyError(f"a prompt of {length} tokens, of {most} in all"))
+            try:
+                check_length(len(written.ids), self.limits)
+            except PolicyError as error:
+                future.set_exception(error)
             else:
                 fitting.append((state, written, future))
         if not fitting:
@@ -115,8 +116,7 @@ class Local:
         ]
 
     def _stream(self, state: State) -> Random:
-        where = f"{state.problem.id}/{state.sample}/{len(state.turns)}"
-        return Random(f"{self.sampling.seed}/local/{where}")
+        return Random(f"{self.sampling.seed}/local/{state.due}")
 
     def _turn(self, state: State, ids: tuple[int, ...], logprobs: tuple[float, ...]) -> Turn:
         truncated = ids[-1] != self.words.end

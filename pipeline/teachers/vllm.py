@@ -15,7 +15,6 @@ import hashlib
 import os
 import threading
 import weakref
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from PIL import Image as Pillow
 from pipeline import canvas, models, pixels, tokens
 from pipeline.policies import Engine
 from pipeline.protocol import FAMILIES, Family
-from pipeline.rollout import Limits, read_turn
+from pipeline.rollout import Limits, check_length, read_turn
 from pipeline.teachers import vllm_worker
 from pipeline.teachers.local import Sampling
 from pipeline.tokens import Vocabulary, Written
@@ -81,13 +80,15 @@ class Vllm:
         """
         most = self.limits.turns(state.problem)
         written = tokens.prompt(state, self.words, self.family, most, sampled=True)
-        if len(written.ids) > self.limits.max_context:
-            length, room = len(written.ids), self.limits.max_context
-            raise PolicyError(f"a prompt of {length} tokens, of {room} in all")
-        where = f"{state.problem.id}/{state.sample}/{len(state.turns)}"
-        work = _answered(self._engine, self._prompt(state, written), self._parameters(where), where)
+        check_length(len(written.ids), self.limits)
+        prompt, due = self._prompt(state, written), state.due
+        work = _answered(self._engine, prompt, self._parameters(due), due)
         said = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
         return self._turn(state, written, said)
+
+    async def aclose(self) -> None:
+        """Ends the engine, from within an event loop, which goes on meanwhile."""
+        await asyncio.to_thread(self.close)
 
     def sample_as(self, sampling: Sampling) -> None:
         """Samples so from now on. Not to be called while turns are due."""
@@ -112,7 +113,7 @@ class Vllm:
             "multi_modal_uuids": {"image": names},
         }
 
-    def _parameters(self, where: str) -> Any:
+    def _parameters(self, due: str) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -121,7 +122,7 @@ class Vllm:
             temperature=1.0 if asked.temperature else 0.0,  # the logits have it already
             top_p=asked.top_p,
             max_tokens=asked.max_tokens,
-            seed=seed_of(f"{asked.seed}/vllm/{where}"),
+            seed=seed_of(f"{asked.seed}/vllm/{due}"),
             stop_token_ids=[self.words.end],
             ignore_eos=True,  # nothing else ends a turn
             logprobs=0,  # of the id that was sampled
@@ -148,15 +149,15 @@ class Vllm:
         if made.finish_reason not in ("stop", "length") or not ids:
             raise PolicyError(f"vLLM ended a turn with {made.finish_reason!r}", usage)
         truncated = ids[-1] != self.words.end
-        turn = read_turn(
+        return read_turn(
             state,
             self.processor.tokenizer.decode(ids if truncated else ids[:-1]),
             self.family,
             truncated=truncated,
             ids=ids,
             logprobs=tuple(step[n].logprob for step, n in zip(made.logprobs, ids, strict=True)),
+            usage=usage,
         )
-        return replace(turn, usage=usage)
 
 
 class PromptMismatch(RuntimeError):

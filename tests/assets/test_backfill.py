@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.backfill import _lives
+from assets.underway import lives
 from tests.assets.conftest import TINY
 from tests.assets.test_cli import BIN, add, drawloop, place
 
@@ -49,10 +49,10 @@ def test_a_version_that_is_none_starts_no_run(place: dict[str, str]) -> None:
 
 
 def test_a_process_is_known_to_live_or_to_be_gone() -> None:
-    assert _lives(os.getpid())
+    assert lives(os.getpid())
     gone = subprocess.Popen([shutil.which("true") or "true"])
     gone.wait()
-    assert not _lives(gone.pid)
+    assert not lives(gone.pid)
 
 
 @pytest.mark.slow

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from assets.build import build
-from assets.checks import exports_whole, nothing_lost, parts_intact
+from assets.build import build, find
+from assets.checks import checks_of, exports_whole, nothing_lost, parts_intact
 from assets.cli import main
+from assets.exports import to_folder
 from assets.graph import NODES, address, needed, sets
 from assets.report import metadata
+from pipeline.exporters.wanted import wanted
 from pipeline.store import Store
 from pipeline.versions import Version, VersionError, parse
 from tests.assets.conftest import TINY
@@ -78,6 +81,60 @@ def test_pixels_of_another_grid_are_refused_when_the_version_is_read() -> None:
     text = TINY.replace("seed: 5", "seed: 5\nfamily: qwen3-vl").replace("112,", "128,")
     with pytest.raises(VersionError, match="build the version anew with family qwen"):
         parse("tiny", text + "exports: [{format: trl-sft, sets: [cold], family: qwen2.5-vl}]")
+
+
+NATIVE = ("skills_export", "cold_export", "reflective_export", "rl_export")
+
+
+def test_a_native_export_can_be_pushed_as_it_lies_in_the_store(
+    tiny: Version, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import load_dataset
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    built(tiny, store)
+    for asset in NATIVE:
+        made = build(asset, tiny, store)
+        page = (Path(made.path) / "README.md").read_text()
+        assert all(check(made).passed for check in checks_of(asset))
+        loaded = load_dataset(made.path, split="train", cache_dir=str(tmp_path / "cache"))
+        assert len(loaded) == made.manifest.tables["train"] > 0
+        front = yaml.safe_load(page.split("---\n")[1])
+        named = [column["name"] for column in front["dataset_info"]["features"]]
+        assert named == loaded.column_names
+        assert f"| rows written | {len(loaded)} |" in page
+        assert f"| {asset} | {len(loaded)} | none |" in page
+        assert made.address in page
+
+
+def test_versions_that_share_an_export_share_its_card(tiny: Version, tmp_path: Path) -> None:
+    other = parse("other", TINY.replace("for tests", "of another name"))
+    pages = []
+    for version, name in ((tiny, "a"), (other, "b")):
+        built(version, Store.at(tmp_path / name))
+        made = build("cold_export", version, Store.at(tmp_path / name))
+        pages.append((Path(made.path) / "README.md").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_an_export_built_before_it_had_a_card_is_still_whole(
+    tiny: Version, store: Store, tmp_path: Path
+) -> None:
+    built(tiny, store)
+    made = build("cold_export", tiny, store)
+    (Path(made.path) / "README.md").unlink()
+    place = Path(made.path) / "manifest.json"
+    told = json.loads(place.read_text())
+    del told["parts"]["README.md"]
+    place.write_text(json.dumps(told))
+    before = find("cold_export", tiny, store)
+    assert before is not None
+    assert before.manifest.data_version == made.manifest.data_version
+    assert all(check(before).passed for check in checks_of("cold_export"))
+    assert store.incomplete("cold_export", made.address) == []
+    chosen = wanted(format="native", sets=("cold",))
+    to_folder(tiny, "cold", chosen, store, made.address, tmp_path / "out")
+    assert (tmp_path / "out" / "README.md").is_file()
 
 
 def test_the_command_writes_a_folder_outside_the_store(

@@ -1,6 +1,7 @@
 """The gallery of a built version: every trajectory once, with its verdict; as asset and command."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from assets.cli import main
 from assets.exhibit import exhibit
 from assets.graph import NODES, address
 from assets.inputs import Inputs
+from assets.report import metadata
 from pipeline.store import Store, StoreError
 from pipeline.versions import Version, parse
 from tests.assets.conftest import TINY, build_all
@@ -77,6 +79,49 @@ def test_a_cap_is_told_and_counts_trajectories_of_a_stage(
     assert made.shown == 5 * 5
     notes = read(tmp_path / "page/data/index.js")["notes"]
     assert notes[1].startswith("tiny, cold: the first 5 of 24 trajectories.")
+
+
+def test_a_cut_evaluation_shows_every_model_alike(
+    built: dict[str, Built], store: Store, tmp_path: Path
+) -> None:
+    made = exhibit([built["gallery"].version], store, ("evaluation",), 12, tmp_path / "page")
+    told = Counter(row["writer"] for row in words(tmp_path / "page"))
+    whole = Counter(
+        f"{row['model']}{', greedy' if row['greedy'] else ''}"
+        for row in built["evaluation"].rows("trajectories", ["model", "greedy"])
+    )
+    assert made.shown == told.total() == 12 < whole.total()
+    assert told.keys() == whole.keys()
+    assert all(abs(told[name] - there * 12 / whole.total()) < 1 for name, there in whole.items())
+    (note,) = read(tmp_path / "page/data/index.js")["notes"]
+    assert "the first 12 of 32 trajectories, of every model alike" in note
+    assert "`drawloop gallery tiny --stage evaluation` makes a page of all" in note
+
+
+def test_small_stages_leave_their_part_of_the_page_to_others(built: dict[str, Built]) -> None:
+    version, inputs = built["gallery"].version, built["gallery"].inputs
+    there = {stage: hung.count(version, inputs, stage) for stage in hung.STAGES}
+    assert hung.shares(version, inputs, sum(there.values())) == there
+    assert hung.shares(version, inputs, 86) == {
+        "skills": 6, "cold": 20, "reflective": 20, "rl": 20, "evaluation": 20,
+    }  # fmt: skip
+    for most in range(0, 200, 7):
+        shown = hung.shares(version, inputs, most)
+        assert sum(shown.values()) == min(most, sum(there.values()))
+        assert all(shown[stage] <= there[stage] for stage in there)
+
+
+def test_an_asset_that_is_cut_keeps_its_promises_and_says_so(
+    built: dict[str, Built], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hung, "MOST", 40)
+    made = build("gallery", built["gallery"].version, store)
+    assert made.manifest.tables["shown"] == 40
+    assert all(check(made).passed for check in checks_of("gallery"))
+    shown = metadata(made)
+    assert "the first 9 of 32 trajectories, of every model alike" in shown["left out"].value
+    page = shown["page"].value
+    assert page == (Path(made.path) / "index.html").as_uri()
 
 
 def test_what_is_not_built_is_left_out_and_named(

@@ -2,26 +2,33 @@
 
 import asyncio
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets import cli
-from assets.build import Built, build
+from assets import cli, definitions, status
+from assets.bodies import SAMPLED, sampling
+from assets.build import Built, build, find, inputs_of
+from assets.graph import NODES, address
 from assets.prune import stale
 from assets.report import metadata
 from assets.retry import retry
 from assets.trial import trial
 from assets.turns import forget, told, unled
-from pipeline import canvas, spending, teachers
+from assets.underway import telling, underway
+from pipeline import canvas, progress, spending, teachers
 from pipeline.asking import turns_file
 from pipeline.failing import TooManyFailures
 from pipeline.kept import Kept
 from pipeline.measuring import extrapolated, measure
 from pipeline.policies import Prices, Stage
+from pipeline.progress import Progress
 from pipeline.protocol import write
 from pipeline.rollout import read_turn
 from pipeline.store import Store
@@ -163,7 +170,7 @@ def test_a_failure_is_a_reject_and_stays_one_until_a_retry(
     drop(broken)
     assert parts(sampled(asked, store)) == parts(broken)
     assert server.asked == []
-    lines = list(retry(asked, store, lambda _: True))
+    lines = list(retry(ASSET, asked, store, lambda _: True))
     assert lines[0] == f"{ASSET}: 6 trajectories had failed, and 0 do now"
     assert {(sample, turn) for _, sample, turn in server.asked} == {(1, 1)}, "first turns are kept"
     whole = sampled(asked, store)
@@ -183,7 +190,7 @@ def test_a_retry_takes_what_was_made_from_it_in_any_version_and_nothing_else(
     run = store.desk / "runs" / f"cold_export-{made[-1].address}"
     run.mkdir(parents=True)
     server.failing = set()
-    lines = list(retry(asked, store, lambda _: True))
+    lines = list(retry(ASSET, asked, store, lambda _: True))
     assert {line.strip() for line in lines[1:]} == {built.path for built in made}
     assert not any(Path(built.path).exists() for built in made)
     assert all(Path(built.path).exists() for built in apart)
@@ -195,11 +202,11 @@ def test_a_retry_in_vain_or_without_leave_takes_nothing(
 ) -> None:
     server.failing = {1}
     broken = sampled(asked, store)
-    assert list(retry(asked, store, lambda _: True)) == [
+    assert list(retry(ASSET, asked, store, lambda _: True)) == [
         f"{ASSET}: 6 trajectories had failed, and 6 do now"
     ]
     server.failing = set()
-    assert len(list(retry(asked, store, lambda _: False))) == 2
+    assert len(list(retry(ASSET, asked, store, lambda _: False))) == 2
     assert sampled(asked, store).manifest == broken.manifest
 
 
@@ -215,15 +222,158 @@ def test_a_server_that_is_gone_stops_the_asset_and_what_came_is_kept(
     server.failing = set()
     seen = set(server.asked)
     server.asked.clear()
-    assert list(retry(strict, store, lambda _: True)) == []
+    assert list(retry(ASSET, strict, store, lambda _: True)) == []
     assert sampled(strict, store).manifest.facts["yield"] == {"kept": 12}
     assert {turn for _, sample, turn in server.asked if sample == 1 and turn == 0} == set()
     assert len({*server.asked} & seen) == 6, "only the turns that failed"
 
 
-def test_a_limit_on_failures_decides_no_address(asked: Version, store: Store) -> None:
-    from assets.graph import NODES, address
+def materialized(version: Version, monkeypatch: pytest.MonkeyPatch, **config: bool) -> list[str]:
+    """The asset as Dagster makes it with a run configuration, as its launchpad would: what is logged."""
+    monkeypatch.setattr(definitions, "VERSIONS", dg.StaticPartitionsDefinition([version.name]))
+    asset = definitions.asset_of(ASSET, NODES[ASSET])
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [asset],
+            partition_key=version.name,
+            resources={"pipes": dg.PipesSubprocessClient()},
+            instance=instance,
+            run_config={"ops": {ASSET: {"config": config}}} if config else None,
+        )
+        assert result.success
+        return [log.user_message for log in instance.all_logs(result.run_id)]
 
+
+def test_the_ui_asks_again_by_the_run_configuration_and_makes_anew_only_if_it_says_so(
+    asked: Version, store: Store, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.failing = {1}
+    broken = sampled(asked, store)
+    made = [broken, build("cold_set", asked, store)]
+    server.failing = set()
+    server.asked.clear()
+    materialized(asked, monkeypatch)
+    assert server.asked == [], "who says nothing asks nothing"
+    said = materialized(asked, monkeypatch, retry_failed=True)
+    assert f"{ASSET}: 6 trajectories had failed, and 0 do now" in said
+    assert "Make these 2 folders anew? No: make_anew is off." in said
+    assert {f"    {built.path}" for built in made} <= {*said}
+    assert find(ASSET, asked, store) == broken
+    said = materialized(asked, monkeypatch, retry_failed=True, make_anew=True)
+    assert "Make these 2 folders anew? Yes." in said
+    assert len(server.asked) == 6, "once, whatever is made of it"
+    whole = find(ASSET, asked, store)
+    assert whole is not None
+    assert whole.manifest.facts["yield"] == {"kept": 12}
+    assert find("cold_set", asked, store) is None
+
+
+def test_an_asset_that_was_given_up_is_made_from_the_ui_when_its_server_is_mended(
+    asked: Version, store: Store, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = parse("asked", ASKED + "failures: {most: 0.25, after: 4}\n")
+    server.failing = {1}
+    with pytest.raises(TooManyFailures, match="or in the launchpad retry_failed"):
+        sampled(strict, store)
+    server.failing = set()
+    materialized(asked, monkeypatch, retry_failed=True)
+    whole = find(ASSET, asked, store)
+    assert whole is not None
+    assert whole.manifest.facts["yield"] == {"kept": 12}
+
+
+def test_the_launchpad_shows_what_may_be_said_of_failures_where_something_may_fail() -> None:
+    job = definitions.defs.resolve_job_def("all")
+    ops = {"ops": {ASSET: {"config": {"retry_failed": True}}}}
+    assert dg.validate_run_config(job, ops)["ops"][ASSET]["config"] == {
+        "retry_failed": True,
+        "make_anew": False,
+    }
+    for asset in {*NODES} - {*SAMPLED}:
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            dg.validate_run_config(job, {"ops": {asset: {"config": {"retry_failed": True}}}})
+
+
+def test_the_state_tells_how_far_an_asset_is_while_it_is_sampled(
+    asked: Version, store: Store, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0)
+    seen: list[dict[str, Any]] = []
+
+    def state_now() -> dict[str, Any]:
+        (line,) = [line for line in status.state(asked, store, False) if line["asset"] == ASSET]
+        return line
+
+    class Watched(Server):
+        async def act(self, state: State) -> Turn:
+            if len(self.asked) in (0, 20):
+                seen.append(state_now())
+            return await super().act(state)
+
+    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", Watched().start)
+    monkeypatch.setattr("pipeline.rollout.IN_FLIGHT", 2)
+    assert state_now()["state"] == "not built"
+    sampled(asked, store)
+    assert seen[0]["state"] == "being sampled: 0 of 12"
+    assert seen[1]["state"].startswith("being sampled: ")
+    assert seen[1]["state"].endswith(" of 12, 0 s left")
+    assert 0 < seen[1]["sampled"]["ended"] < 12
+    assert seen[1]["path"] is None
+    assert state_now()["state"] == "complete"
+    assert not list((store.desk / "underway").iterdir())
+
+
+def test_an_asset_whose_process_was_killed_is_not_under_way(
+    asked: Version, store: Store, tmp_path: Path
+) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    name = f"{ASSET}-{address(ASSET, asked)}"
+    with telling(store, name) as tell:
+        tell(Progress(3, 12, 60.0))
+        far = underway(store, name)
+        assert far is not None
+        assert far.left_s == pytest.approx(60.0, abs=5)
+        path = store.desk / "underway" / f"{name}.json"
+        path.write_text(path.read_text().replace(str(os.getpid()), str(gone.pid)))
+        assert underway(store, name) is None
+        path.write_text("cut o")
+        assert underway(store, name) is None
+
+
+def test_nobody_is_asked_any_more_when_the_backend_is_closed(
+    asked: Version, store: Store, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flying, at_close = set[str](), list[int]()
+
+    class Slow(Server):
+        async def act(self, state: State) -> Turn:
+            flying.add(name := f"{state.problem.id}/{state.sample}")
+            try:
+                if state.sample:
+                    await asyncio.sleep(60)
+                return await super().act(state)
+            finally:
+                flying.discard(name)
+
+        async def aclose(self) -> None:
+            at_close.append(len(flying))
+
+    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", Slow().start)
+    build("problems", asked, store)
+
+    async def broken_off() -> None:
+        async with sampling(ASSET, asked, inputs_of(ASSET, asked, store)) as (runs, _):
+            async for _run in runs:
+                assert flying
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(broken_off())
+    assert at_close == [0]
+
+
+def test_a_limit_on_failures_decides_no_address(asked: Version, store: Store) -> None:
     strict = parse("asked", ASKED + "failures: {most: 0.1, after: 3}\n")
     assert all(address(asset, strict) == address(asset, asked) for asset in NODES)
 
@@ -303,6 +453,10 @@ def test_a_damaged_file_of_turns_is_one_line_with_a_remedy(
 ) -> None:
     sampled(asked, store)
     turns_file(store).write_bytes(b"nothing of the kind" * 1000)
+    said = CliRunner().invoke(cli.main, ["status", "asked"])
+    assert said.exit_code == 0, "what is in the store can be told without it"
+    assert "turns kept: " in said.output
+    assert "turns.sqlite is damaged" in said.output
     said = CliRunner().invoke(cli.main, ["try", "asked"])
     assert said.exit_code == 2
     assert "turns.sqlite is damaged" in said.output

@@ -111,3 +111,36 @@ def test_the_asset_pages_show_counts_plots_checks_and_the_contact_sheet(
         page.get_by_text("index.html").first.wait_for(timeout=60_000)
         browser.close()
     assert errors == []
+
+
+def test_a_click_on_the_page_of_the_gallery_gives_an_address_that_a_browser_opens(
+    server: str,
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        context = browser.new_context(viewport={"width": 1500, "height": 1100})
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server)
+        page = context.new_page()
+        page.goto(f"{server}/assets/gallery?view=partitions&partition=tiny")
+        path = page.get_by_text("/index.html").first
+        path.wait_for(timeout=60_000)
+        path.click()
+        address = page.evaluate("navigator.clipboard.readText()")
+        assert address.startswith("file:///")
+        refused: list[str] = []
+        page.on("console", lambda said: refused.append(said.text))
+        page.evaluate("""address => {
+            const link = document.createElement("a");
+            Object.assign(link, { href: address, target: "_blank" });
+            document.body.append(link);
+            link.click();
+        }""", address)  # fmt: skip
+        page.wait_for_timeout(1000)
+        assert len(context.pages) == 1  # why it is no link
+        assert any("Not allowed to load local resource" in said for said in refused)
+        opened = context.new_page()
+        opened.goto(address)
+        opened.locator(".trajectory").first.wait_for()
+        browser.close()

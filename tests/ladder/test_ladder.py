@@ -251,7 +251,7 @@ def record(arm: str, solved: list[int], repetition: int = 0, **numbers: Any) -> 
     known |= {"task": {"maze": 0.5}, "kind": {"choice": 0.5, "number": 0.4}}
     return {
         "arm": arm, "repetition": repetition, "key": "", "problems": "p", "date": "2026-01-01",
-        "machine": "paper", "samples": 4, "solved": solved, "greedy": [1] * len(solved),
+        "machine": "paper", "cores": 2, "samples": 4, "solved": solved, "greedy": [1] * len(solved),
         "numbers": {**known, **numbers}, "sets": {"cold_set": {"kept": 3, "wrong": 4}},
         "trained": {"cold_model": {"seconds": 660.0, "curve": [{"step": 3, "validation_loss": 0.5}]}},
         "wide": [2 * n for n in solved],
@@ -276,7 +276,7 @@ def test_what_was_looked_for_holds_or_falls_short_by_a_number() -> None:
     assert found["`strict` reflection, cold → reflective"].endswith("does not hold")
     assert found["S_draw, before → after GRPO"] == "no lower|1.000 → 0.900 (-10 %)|does not hold"
     assert found["pass@8 − pass@1, before → after GRPO"].endswith("75.0 → 37.5 points|holds")
-    assert found["minutes of training from base to GRPO, at most"] == "20|11.0|holds"
+    assert found["minutes of training from base to GRPO on 2 cores, at most"] == "20|11.0|holds"
 
 
 def test_a_gain_that_may_be_none_does_not_hold() -> None:

@@ -12,13 +12,16 @@ from assets.build import build
 from assets.checks import checks_of
 from assets.graph import NODES, address
 from assets.report import metadata, sources
+from pipeline import teachers
 from pipeline.fields import VersionError
 from pipeline.images import BadPicture
 from pipeline.importing import choose
 from pipeline.imports import Columns, HuggingFaceImport, SourceError, VilasrImport
+from pipeline.measuring import measure
 from pipeline.sources.ingest import BadRow
 from pipeline.store import Store
 from pipeline.types import Box, Kind, Line, Modality, Point
+from tests.conftest import Saying
 from tests.sources.conftest import ORIGIN, asked, folder_of, lines, made, only, picture, reasons
 
 ORACLES = {"policy": {"kind": "oracle", "rates": {}}, "sampling": {"samples": 2}}
@@ -56,6 +59,17 @@ def test_a_row_becomes_a_problem_with_its_marks_scaled_once(folder: Path) -> Non
     assert problem.scene.objects[2] == Box(1, (Point(100, 50), Point(150, 100)), "cat")
     assert problem.task == "mine"
     assert problem.id.endswith("-000001")
+
+
+def test_a_plan_is_measured_on_the_problems_that_a_version_has(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(40):
+        picture(folder / f"{n}.png", n)
+    lines(folder / "annotations.jsonl", [row(f"{n}.png", f"How many, {n}?") for n in range(40)])
+    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", lambda *_: Saying())
+    measured = list(measure(folder_of(), Store.at(tmp_path / "data"), 2))
+    assert [line.measured for line in measured] == [2, 2, 2]
 
 
 def test_csv_says_the_same_as_json_lines(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.imports import SourceError
+from pipeline.sources import tables
 from pipeline.types import Kind, Modality
 from pipeline.versions import Version
 from tests.sources.conftest import ORIGIN, asked, lines, made, only, picture, pixels, reasons
@@ -160,3 +161,58 @@ def test_the_revision_decides_what_a_hub_holds(folder: Path) -> None:
 
     assert hub("a" * 40) != hub("b" * 40)
     assert hub("a" * 40)["sha256"] == f"someone/something@{'a' * 40}"
+
+
+def test_a_parquet_of_pictures_is_read_a_little_at_a_time(folder: Path) -> None:
+    file = folder / "rows.parquet"
+    pq.write_table(pa.table({"image": [bytes([n]) * 50_000 for n in range(200)] * 4}), file,
+                   row_group_size=400, use_dictionary=False, compression="none")  # fmt: skip
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in tables.table(file))
+    assert most < 6 * 2**20  # of 40 MB
+
+
+def test_fields_that_parquet_fills_with_nothing_are_no_fields_of_a_mark(folder: Path) -> None:
+    marks = [
+        {
+            "label": "dog",
+            "box": [1.0, 1.0, 90.0, 90.0],
+            "line": None,
+            "picture": None,
+            "asked": None,
+        },
+        {"label": "way", "box": None, "line": [5.0, 5.0, 80.0, 70.0], "picture": 1, "asked": True},
+    ]
+    table = pa.table({**{name: cells[:1] for name, cells in rows(1).items()}, "marks": [marks]})
+    pq.write_table(table, folder / "rows.parquet")
+    problem = only(of("mine/rows.parquet"))
+    assert [op.label for op in problem.gold[0].ops] == ["dog", "way"]
+
+
+def test_rows_of_json_tell_their_columns_when_they_are_streamed(folder: Path) -> None:
+    picture(folder / "0.png", 0)
+    lines(folder / "train.jsonl", [{"image": "0.png", "question": "How many?", "answer": "2"}])
+    assert only(of("mine")).answer == "2"
+    with pytest.raises(
+        SourceError, match=r"no column 'bild'; it has 'image', 'question', 'answer'"
+    ):
+        made(of("mine", columns={"pictures": ["bild"]}))
+    (folder / "train.jsonl").write_text("")
+    assert made(of("mine")) == ({}, {})
+
+
+def test_a_folder_with_a_link_that_leads_out_is_refused_with_the_link(folder: Path) -> None:
+    dataset(2).to_parquet(folder.parent / "elsewhere" / "train.parquet")
+    (folder / "train.parquet").symlink_to(folder.parent / "elsewhere" / "train.parquet")
+    with pytest.raises(
+        SourceError, match=r"train\.parquet leads out of .*: put there what it leads to"
+    ):
+        made(of("mine"))
+    (folder / "train.parquet").unlink()
+    (folder / "data").symlink_to(folder.parent / "elsewhere")
+    with pytest.raises(SourceError, match="data leads out of"):
+        made(of("mine"))
+    (folder / "data").unlink()
+    dataset(2).to_parquet(folder / "parts" / "a.parquet")
+    (folder / "train.parquet").symlink_to("parts/a.parquet")
+    assert made(of("mine"))[0]  # within the folder it may lead anywhere

@@ -315,6 +315,17 @@ def test_a_dataset_info_that_names_nothing_is_refused(folder: Path, told: str, s
         made(asked({"mine": one}))
 
 
+def test_a_data_file_that_leads_out_of_the_folder_is_not_read(folder: Path) -> None:
+    (folder.parent / "secret.jsonl").write_text('{"conversations": [], "images": []}\n')
+    (folder / "data").mkdir()
+    (folder / "data" / "rows.jsonl").symlink_to(folder.parent / "secret.jsonl")
+    told = {"cold": {"file_name": "data", "formatting": "sharegpt"}}
+    (folder / "dataset_info.json").write_text(json.dumps(told))
+    one = {"kind": "sharegpt", "path": "mine", "dataset": "cold", **ORIGIN}
+    with pytest.raises(SourceError, match=r"rows\.jsonl.* leads to .*secret.*: it must lie beside"):
+        made(asked({"mine": one}))
+
+
 def test_a_row_of_llama_factorys_own_tags_is_read(folder: Path) -> None:
     picture(folder / "0.png", 0)
     said = [

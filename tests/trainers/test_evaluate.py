@@ -1,6 +1,7 @@
 """Evaluation: its numbers against hand counts, and what it refuses."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.reward import Rules
 from pipeline.store import Store, Writer
 from pipeline.types import Modality, Step, Trajectory
 from tests.conftest import box, run
+from tests.scripted import MODEL, listening
 from tests.trainers.conftest import Small, problem_of
 from trainers import evaluate as evaluation
 from trainers.checkpoint import TrainingError
@@ -143,6 +145,81 @@ def test_an_evaluation_that_was_ended_runs_only_what_is_missing(
     evaluate(whole)
     assert summary(tmp_path / "out") == summary(tmp_path / "new")
     assert kept(tmp_path / "out") == kept(tmp_path / "new")
+
+
+def served(url: str, **changes: Any) -> str:
+    policy = {"kind": "endpoint", "model": MODEL, "servers": [url], "retries": 0, "timeout_s": 5}
+    return json.dumps({**policy, **changes})
+
+
+def test_a_served_model_is_evaluated_and_no_turn_of_it_is_paid_twice(
+    problems: str, tmp_path: Path
+) -> None:
+    with listening() as server:
+        config = config_of(problems, tmp_path / "out", policies=[served(server.url)], names=["s"])
+        evaluate(config)
+        (whole,) = [row for row in summary(tmp_path / "out") if row["by"] == "all"]
+        assert (whole["problems"], whole["samples"]) == (6, 4)
+        assert 0 <= whole["greedy"] <= 1
+        assert len(server.requests) == 6 * 4 + 6
+        heats = [request["temperature"] for request in server.requests]
+        assert (heats.count(1.0), heats.count(0.0)) == (24, 6)
+        evaluate(config_of(problems, tmp_path / "new", policies=[served(server.url)], names=["s"]))
+        assert len(server.requests) == 30
+    assert kept(tmp_path / "new") == kept(tmp_path / "out")
+
+
+def test_an_evaluation_that_servers_ended_goes_on_with_others(
+    problems: str, tmp_path: Path
+) -> None:
+    bad = {"seed": 0}
+
+    def some_fail(request: dict[str, Any], number: int) -> str:
+        bad["seed"] = bad["seed"] or (request["seed"] if number == 9 else 0)
+        return "400" if request["seed"] == bad["seed"] else ""
+
+    with listening(some_fail) as one, listening() as other:
+        config = config_of(problems, tmp_path / "out", policies=[served(one.url)], names=["s"])
+        with pytest.raises(TrainingError, match="s could not be asked 1 of 24 times"):
+            evaluate(config)
+        evaluate(replace(config, policies=[served(other.url, retries=3)]))
+        assert len(one.requests) + len(other.requests) == 24 + 1 + 6
+    assert len(kept(tmp_path / "out")) == 30
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "said"),
+    [
+        (served("http://127.0.0.1:1/v1", key_from="NO_SUCH_KEY"), {}, "a key from $NO_SUCH_KEY"),
+        (
+            served("http://user:secret@a/v1"),
+            {},
+            "policies.endpoint: Value error, servers: 'a' is named",
+        ),
+        (
+            served("http://127.0.0.1:1/v1"),
+            {"max_tokens": 8},
+            "sampling.max_tokens: Input should be",
+        ),
+        ('{"kind": "none"}', {}, "policies: Input tag 'none' found"),
+    ],
+)
+def test_a_policy_that_cannot_be_asked_is_told_on_one_line_without_secrets(
+    problems: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    policy: str,
+    changes: dict[str, Any],
+    said: str,
+) -> None:
+    config = config_of(problems, tmp_path / "out", policies=[policy], **changes)
+    (tmp_path / "asked.json").write_text(json.dumps(asdict(config)))
+    with pytest.raises(SystemExit, match="2"):
+        evaluation.main([str(tmp_path / "asked.json")])
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("evaluate: ")
+    assert said in error
+    assert "secret" not in error
 
 
 def test_problems_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An asset of a version, and GRPO, run through vLLM."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,19 @@ def through_vllm(**splits: int) -> Version:
     return parse("mini-vllm", yaml.safe_dump(said))
 
 
+def engines() -> set[threading.Thread]:
+    """The threads of the engines that run."""
+    return {thread for thread in threading.enumerate() if thread.name == "vllm"}
+
+
 def test_the_reflective_trajectories_of_mini_are_sampled_by_vllm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRAWLOOP_DATA", str(tmp_path / "data"))
     version = through_vllm(reflective=24, cold=4, skills=4, rl=4, evaluation=4)
-    store = Store.at()
+    store, before = Store.at(), engines()
     built = {a: build(a, version, store) for a in needed(["reflective_set"], version)}
+    assert engines() == before, "an engine ends with the asset"
     made = built["reflective_trajectories"].manifest
     counts = made.facts["yield"]
     assert counts == {"kept": 48}
