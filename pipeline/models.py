@@ -3,7 +3,9 @@
 torch and transformers are imported inside the functions: importing the method stays light.
 """
 
+import hashlib
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.protocol import FAMILIES, Family
@@ -73,6 +75,16 @@ def model_type(model: str, revision: str | None = None) -> str:
         return str(AutoConfig.from_pretrained(model, revision=revision).model_type)
     except ValueError as error:  # nothing that transformers knows
         raise OSError(f"{model} is no checkpoint: {error}") from error
+
+
+def weights_sha256(folder: Path) -> str:
+    """One hash over a checkpoint's weight files, of which a little is in memory at a time."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def family_name(model_type: str) -> str:

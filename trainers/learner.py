@@ -15,6 +15,12 @@ from trainers.checkpoint import TrainingError
 from trainers.model import Scorer, Tuning, tuned, whole
 
 
+def too_small(error: torch.OutOfMemoryError) -> str:
+    """What to say of a GPU that is full: torch's first line, and what helps."""
+    told = str(error).splitlines()[0]
+    return f"{told} Try micro_batch 1, gradient_checkpointing, or in GRPO a smaller in_flight"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """The learning rate over a run: linear warm-up, then level, or down to zero by a cosine."""
@@ -77,11 +83,11 @@ class Learner:
         """The scorer without what `accelerate` wraps around it."""
         return self.accelerator.unwrap_model(self.scorer)  # type: ignore[no-any-return]
 
-    def resume(self, out: Path) -> int:
-        """Takes up the newest whole checkpoint: how many updates have been made."""
+    def resume(self, out: Path) -> tuple[int, dict[str, Any]]:
+        """Takes up the newest whole checkpoint: how many updates have been made, and its facts."""
         kept = checkpoint.newest(out)
         if kept is None:
-            return 0
+            return 0, {}
         tensors, facts = kept
         found = self.bare.load_state_dict(
             tensors["trained"], strict=False
@@ -92,9 +98,9 @@ class Learner:
             )
         self.optimizer.load_state_dict(tensors["optimizer"])
         torch.set_rng_state(tensors["rng"])
-        return int(facts["step"])
+        return int(facts["step"]), facts
 
-    def keep(self, out: Path, step: int) -> None:
+    def keep(self, out: Path, step: int, facts: dict[str, Any]) -> None:
         """Writes a checkpoint, once for all processes."""
         if self.accelerator.is_main_process:
             named = self.bare.named_parameters()
@@ -103,7 +109,7 @@ class Learner:
                 "optimizer": self.optimizer.state_dict(),
                 "rng": torch.get_rng_state(),
             }
-            checkpoint.write(out, step, tensors, {})
+            checkpoint.write(out, step, tensors, facts)
         self.accelerator.wait_for_everyone()
 
     def update(self, out: Path, step: int, lr: float, loss: float, max_norm: float) -> float:

@@ -301,6 +301,28 @@ def test_a_folder_of_another_configuration_is_refused(undisturbed: SftConfig) ->
         train(replace(undisturbed, lr=1.0, seed=7))
 
 
+def test_a_run_that_its_gpu_was_too_small_for_goes_on_with_smaller_micro_batches(
+    undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, path = replace(undisturbed, out=str(tmp_path / "run")), tmp_path / "config.json"
+    update = sft._Run._update
+
+    def full(self: Any, *given: Any) -> Any:
+        if self.step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+        return update(self, *given)
+
+    path.write_text(json.dumps(asdict(made)))
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", full)
+        with pytest.raises(SystemExit):
+            main([str(path)])
+    with pytest.raises(TrainingError, match="another lr: name another folder"):
+        train(replace(made, micro_batch=1, lr=1.0))
+    train(replace(made, micro_batch=1, gradient_checkpointing=True))
+    assert losses(Path(made.out)) == pytest.approx(losses(Path(undisturbed.out)), rel=1e-5)
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(
     one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
