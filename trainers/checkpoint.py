@@ -132,12 +132,22 @@ def newest(out: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return None
 
 
-def finish(out: Path, model: Any, processor: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The finished model under ``model/``, and what there is to say of it, written last."""
+def finish(
+    out: Path,
+    model: Any,
+    processor: Any,
+    facts: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, Any]:
+    """The finished model under ``model/``, and what there is to say of it, written last.
+
+    Args:
+        weights: by name, where the model holds but a share of them.
+    """
     desk = out / f"model-{os.getpid()}"
     try:
         _clear(out, "model-*")
-        save(model, processor, desk)
+        save(model, processor, desk, weights)
         shutil.rmtree(out / "model", ignore_errors=True)
         desk.replace(out / "model")
         told = {**facts, "weights_sha256": weights_sha256(out / "model")}

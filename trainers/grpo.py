@@ -104,6 +104,7 @@ class _Run:
             betas,
             config.weight_decay,
             config.seed,
+            config.attention,
         )
         if self.learner.accelerator.num_processes > 1:
             raise TrainingError("grpo runs as one process: start it without a launcher")

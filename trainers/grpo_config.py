@@ -55,6 +55,7 @@ class GrpoConfig:
     lora_rank: int = 0
     lora_alpha: int = 32
     gradient_checkpointing: bool = False
+    attention: str = "sdpa"  # as transformers calls it; or flash_attention_2, where it is installed
     checkpoint_every: int = 10
     keep: int = 4  # trajectories of each step, to look at
     seed: int = 0

@@ -61,6 +61,8 @@ class SftConfig:
     lora_rank: int = 0  # 0: all weights are trained
     lora_alpha: int = 32
     gradient_checkpointing: bool = False
+    attention: str = "sdpa"  # as transformers calls it; or flash_attention_2, where it is installed
+    shard: bool = False  # weights, gradients and moments are spread over the processes
     validation_share: float = 0.0  # of the problems
     validate_every: int = 100  # updates
     checkpoint_every: int = 200  # updates
@@ -124,6 +126,8 @@ class _Run:
             betas,
             config.weight_decay,
             config.seed,
+            config.attention,
+            sharded=config.shard,
         )
         self.feed = Feed(
             config.data,
