@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from assets.inputs import Inputs, put
 from pipeline import teachers
 from pipeline.mix import EVALUATED
+from pipeline.models import weights_sha256
 from pipeline.policies import MODELS, CheckpointPolicy, GrpoPolicy, VllmPolicy
 from pipeline.rows import Row
 from pipeline.store import StoreError, Writer
@@ -223,16 +224,6 @@ def _publish(folder: Path, writer: Writer) -> None:
     writer.add(METRICS, folder / METRICS)
     # Large, and a finished run needs none.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-
-
-def weights_sha256(folder: Path) -> str:
-    """One hash over a checkpoint's weight files."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def evaluate(version: Version, inputs: Inputs, writer: Writer) -> None:

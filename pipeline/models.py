@@ -3,7 +3,9 @@
 torch and transformers are imported inside the functions: importing the method stays light.
 """
 
+import hashlib
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.protocol import FAMILIES, Family
@@ -39,11 +41,19 @@ def load_processor(model: str, revision: str | None = None) -> Any:
     return processor
 
 
-def load_model(model: str, revision: str | None = None, dtype: "torch.dtype | None" = None) -> Any:
+def load_model(
+    model: str,
+    revision: str | None = None,
+    dtype: "torch.dtype | None" = None,
+    attention: str | None = None,
+) -> Any:
     """A model of the families, by path or name, in evaluation mode; float32 unless told otherwise.
 
+    Args:
+        attention: as transformers calls it; by default what it chooses, which is sdpa.
+
     Raises:
-        OSError: if there is no whole checkpoint.
+        OSError: if there is no whole checkpoint, or no such attention.
     """
     declare_vision_operators()
     import torch
@@ -52,8 +62,14 @@ def load_model(model: str, revision: str | None = None, dtype: "torch.dtype | No
 
     try:
         loaded, told = AutoModelForImageTextToText.from_pretrained(
-            model, revision=revision, dtype=dtype or torch.float32, output_loading_info=True
+            model,
+            revision=revision,
+            dtype=dtype or torch.float32,
+            attn_implementation=attention,
+            output_loading_info=True,
         )
+    except ImportError as error:  # what computes it is not installed
+        raise OSError(f"attention {attention} cannot be had: {error}") from error
     except (ValueError, SafetensorError) as error:  # nothing that transformers knows, or a cut file
         raise OSError(f"{model} is no whole checkpoint: {error}") from error
     if missing := sorted(told["missing_keys"]):  # transformers would make them up
@@ -73,6 +89,16 @@ def model_type(model: str, revision: str | None = None) -> str:
         return str(AutoConfig.from_pretrained(model, revision=revision).model_type)
     except ValueError as error:  # nothing that transformers knows
         raise OSError(f"{model} is no checkpoint: {error}") from error
+
+
+def weights_sha256(folder: Path) -> str:
+    """One hash over a checkpoint's weight files, of which a little is in memory at a time."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def family_name(model_type: str) -> str:

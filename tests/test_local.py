@@ -173,6 +173,21 @@ def test_a_temperature_of_zero_takes_what_transformers_takes_greedily(
     assert run.turns[0].ids == tuple(made[0, len(prompt.ids) :].tolist())
 
 
+def test_what_a_checkpoint_says_of_generation_bends_nothing_that_is_sampled(
+    smalls: dict[str, Small],
+) -> None:
+    """Qwen2.5-VL's own files say a penalty on repetition: the trainer's distribution has none."""
+    small = smalls["qwen2.5-vl"]
+    problems = problems_of(small)
+    plain, bent = policy_of(small), policy_of(small)
+    bent.model.generation_config.repetition_penalty = 5.0
+    for one, other in zip(sampled(plain, problems), sampled(bent, problems), strict=True):
+        assert isinstance(one, Trajectory)
+        assert isinstance(other, Trajectory)
+        assert [t.logprobs for t in one.turns] == [t.logprobs for t in other.turns]
+    assert bent.model.generation_config.repetition_penalty == 5.0  # it is saved with the model
+
+
 def test_ids_are_drawn_as_often_as_they_are_likely() -> None:
     shares = torch.tensor([[0.5, 0.0, 0.3, 0.2]]).repeat(4000, 1)
     draws = torch.tensor([Random(f"{n}").random() for n in range(4000)], dtype=torch.float64)

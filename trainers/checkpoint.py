@@ -4,11 +4,10 @@ A checkpoint is a folder ``checkpoints/<step>``, written beside its place and mo
 ``state.json`` lists what it holds. Weights are read as tensors only: nothing is unpickled.
 """
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,8 +17,10 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from safetensors import SafetensorError
 
+from pipeline.models import weights_sha256
 from trainers.model import save
 
+FREE = ("micro_batch", "gradient_checkpointing")  # what a GPU is too small for may be changed
 KEPT = 2  # checkpoints: the newest, and the one before should the newest be damaged
 TENSORS, STATE, DONE, CONFIG = "tensors.pt", "state.json", "done.json", "config.json"
 
@@ -41,8 +42,11 @@ class TrainingError(Exception):
     """A run that cannot go on; the message names the file or step and the remedy."""
 
 
-def claim(out: Path, config: Any) -> bool:
+def claim(out: Path, config: Any, free: Collection[str] = ()) -> bool:
     """Takes a folder for a run: True if the run is finished already.
+
+    Args:
+        free: fields that may change while the run is under way: they decide none of its numbers.
 
     Raises:
         TrainingError: if it belongs to a run of another configuration.
@@ -50,13 +54,15 @@ def claim(out: Path, config: Any) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     wanted, path = json.loads(json.dumps(asdict(config))), out / CONFIG
     found = json.loads(path.read_text()) if path.exists() else {}
-    begun = any(held.name != CONFIG for held in out.iterdir())  # a start that failed claims nothing
+    # A start that failed claims nothing, nor one that was killed while it wrote its configuration.
+    begun = any(not held.name.startswith(CONFIG) for held in out.iterdir())
     # A field that is newer than the run was, in effect, what it is by default.
     usual = {f.name: f.default for f in fields(config) if f.default is not MISSING}
     differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k, usual.get(k)))
-    if differing and found and begun:
+    bound = [name for name in differing if name not in free]
+    if bound and found and begun:
         raise TrainingError(
-            f"{out} holds a run with another {', '.join(differing)}: name another folder, or delete it"
+            f"{out} holds a run with another {', '.join(bound)}: name another folder, or delete it"
         )
     if differing:
         write_whole(path, json.dumps(wanted, indent=1).encode())
@@ -126,12 +132,22 @@ def newest(out: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return None
 
 
-def finish(out: Path, model: Any, processor: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The finished model under ``model/``, and what there is to say of it, written last."""
+def finish(
+    out: Path,
+    model: Any,
+    processor: Any,
+    facts: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, Any]:
+    """The finished model under ``model/``, and what there is to say of it, written last.
+
+    Args:
+        weights: by name, where the model holds but a share of them.
+    """
     desk = out / f"model-{os.getpid()}"
     try:
         _clear(out, "model-*")
-        save(model, processor, desk)
+        save(model, processor, desk, weights)
         shutil.rmtree(out / "model", ignore_errors=True)
         desk.replace(out / "model")
         told = {**facts, "weights_sha256": weights_sha256(out / "model")}
@@ -143,14 +159,6 @@ def finish(out: Path, model: Any, processor: Any, facts: Mapping[str, Any]) -> d
             f"goes on from its last checkpoint"
         ) from error
     return told
-
-
-def weights_sha256(folder: Path) -> str:
-    """A hash of a checkpoint's weight files."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _clear(folder: Path, pattern: str) -> None:

@@ -34,7 +34,7 @@ from trainers import checkpoint
 from trainers.acting import acting, decided
 from trainers.bootstrap import interval, pass_at
 from trainers.checkpoint import DONE, TrainingError
-from trainers.configure import configure
+from trainers.configure import check, configure
 from trainers.feed import WrongData
 from trainers.outcomes import Outcome, read, told
 from trainers.record import tell_dagster
@@ -44,6 +44,7 @@ SCHEMA = rows.joined(
     rows.TRAJECTORY,
     rows.GRADE,
 )
+LEAST = {"samples": 1, "k": 0, "bootstrap": 1, "in_flight": 1, "limit": 0}
 SUMMARY, TRAJECTORIES = "evaluation.json", "trajectories.parquet"
 FAULTS = (WrongData, models.GridMismatch, TrainingError, NoBackend, StoreError, OSError)
 
@@ -86,8 +87,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         WrongData: if the problems are not there, or a policy is none.
         NoBackend: if the key of an endpoint is not set.
         StoreError: if the file of turns cannot be used.
-        TrainingError: if a model could not be asked a problem: the table would hide it.
+        TrainingError: if a field makes no sense, or a model could not be asked a problem: the table
+            would hide it.
     """
+    check(config, LEAST)
+    if config.k > config.samples:
+        raise TrainingError(f"k is {config.k}, of {config.samples} samples: it must be no more")
     if len(config.policies) != len(config.names) or len(set(config.names)) != len(config.names):
         raise WrongData(f"{len(config.policies)} policies need as many different names")
     out = Path(config.out)
@@ -144,6 +149,8 @@ def _graded(
     config: EvaluateConfig, policy: str, split: str, greedy: bool, name: str
 ) -> Iterator[curate.Graded]:
     problems = list(_problems(config, split))
+    if not problems:
+        raise WrongData(f"{config.problems} has no problems in the split {split}: leave it out")
     samples = 1 if greedy else config.samples
     limits, family = _limits(config), FAMILIES[config.family]
     heat = 0.0 if greedy else config.temperature

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,15 @@ from trainers.configure import configure
 from trainers.encode import Batch, Example, batch, encode
 from trainers.feed import WrongData
 from trainers.grpo_config import GrpoConfig, refuse_nonsense
-from trainers.learner import Learner, Rate
+from trainers.learner import Learner, Rate, too_small
 from trainers.losses import Clip, advantages, grpo_loss, importance
 from trainers.model import Tuning
-from trainers.outcomes import outcome, told
+from trainers.outcomes import outcome, shown, told
 from trainers.record import Record, tell_dagster
 from trainers.reloaded import Reloaded
 
+OF_TOKENS = ("clip_fraction", "entropy")  # means over the tokens that teach
+OF_ENGINES = ("sampler_gap", "importance_capped")  # if another samples: |Δ log p|, weights cut
 PolicyOf = Callable[[int], Policy]  # of a step
 Group = list[Graded]
 
@@ -67,7 +69,7 @@ def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
     """
     refuse_nonsense(config)
     out = Path(config.out)
-    if checkpoint.claim(out, config):
+    if checkpoint.claim(out, config, checkpoint.FREE):
         print(f"{out} is finished already", flush=True)
         return dict(json.loads((out / checkpoint.DONE).read_text()))
     run = _Run(config, policy)
@@ -95,7 +97,14 @@ class _Run:
         rate = Rate(config.lr, config.warmup, config.decay)
         betas = (0.9, config.beta2)
         self.learner = Learner(
-            config.model, config.revision, tuning, rate, betas, config.weight_decay, config.seed
+            config.model,
+            config.revision,
+            tuning,
+            rate,
+            betas,
+            config.weight_decay,
+            config.seed,
+            config.attention,
         )
         if self.learner.accelerator.num_processes > 1:
             raise TrainingError("grpo runs as one process: start it without a launcher")
@@ -112,8 +121,9 @@ class _Run:
         self.reloaded = self._reloaded() if config.sampler == "vllm" else None
         self.policy = policy or self._live
         self.steps = config.steps or math.ceil(len(self.asked) / config.problems_per_step)
-        self.failed = 0
-        self.step = learner.resume(self.out)
+        self.step, facts = learner.resume(self.out)
+        self.failed = int(facts.get("failed", 0))
+        self.last_failure = ""
 
     def _reloaded(self) -> Reloaded:
         config, limits = self.config, self.limits
@@ -156,7 +166,7 @@ class _Run:
             record.write(self.step, **numbers, seconds=taken, seconds_rollout=sampled)
             record.advance(reward=numbers["reward"], strict=numbers["strict"])
             if self.step % self.config.checkpoint_every == 0 and self.step < self.steps:
-                self.learner.keep(self.out, self.step)
+                self.learner.keep(self.out, self.step, {"failed": self.failed})
 
     # Sampling --------------------------------------------------------------------------------
 
@@ -174,8 +184,8 @@ class _Run:
                 groups[n] = group
         if not groups:
             raise TrainingError(
-                f"{self.out}: in step {self.step + 1} no problem could be rolled out: their prompts "
-                f"are longer than max_context {self.config.max_context}"
+                f"{self.out}: in step {self.step + 1} no problem could be rolled out; the last: "
+                f"{self.last_failure}"
             )
         return groups
 
@@ -196,7 +206,8 @@ class _Run:
             done = asyncio.run(run())
         failures = {d.problem_id: d.reason for d in done if isinstance(d, Failure)}
         for problem_id, reason in failures.items():
-            print(f"not asked: {problem_id}: {reason}", flush=True)
+            self.last_failure = f"{problem_id}: {reason}"
+            print(f"not asked: {self.last_failure}", flush=True)
         self.failed += len(failures)
         whole = [d for d in done if d.problem_id not in failures]
         graded = list(curate.grade(distinct, whole, self.rules, self.limits.repeats))
@@ -208,13 +219,17 @@ class _Run:
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
         apart = max(1, len(rows) // max(1, self.config.keep))
-        lines = [json.dumps(_shown(row)) + "\n" for row in rows[::apart][: self.config.keep]]
+        lines = [json.dumps(shown(row)) + "\n" for row in rows[::apart][: self.config.keep]]
         (folder / f"{self.step + 1:06d}.jsonl").write_text("".join(lines))
 
     # Learning --------------------------------------------------------------------------------
 
-    def _learn(self, groups: Sequence[Group], advantage: torch.Tensor) -> dict[str, float]:
-        """The updates of a step, each on its share of the groups."""
+    def _learn(self, groups: Sequence[Group], advantage: torch.Tensor) -> dict[str, float | None]:
+        """The updates of a step, each on its share of the groups.
+
+        Returns:
+            means over updates, and over the tokens that taught: none where none did.
+        """
         share = math.ceil(len(groups) / self.config.updates)
         parts = [
             (groups[n : n + share], advantage[n : n + share]) for n in range(0, len(groups), share)
@@ -222,11 +237,17 @@ class _Run:
         paid = [self._paid(*part) for part in parts]
         # The first update starts from the weights that sampled: there ρ is 1 as it is.
         before = [None, *(self._logprobs(rows) for rows in paid[1:])]
-        numbers = [
+        made = [
             self._update(rows, old, sum(len(group) for group in part), _tokens(part))
             for (part, _), rows, old in zip(parts, paid, before, strict=True)
         ]
-        return {name: sum(n[name] for n in numbers) / len(numbers) for name in numbers[0]}
+        numbers, sums = zip(*made, strict=True)
+        means = OF_TOKENS if self.reloaded is None else (*OF_TOKENS, *OF_ENGINES)
+        written = sum(s["written"] for s in sums)
+        return {
+            **{name: sum(n[name] for n in numbers) / len(numbers) for name in numbers[0]},
+            **{name: sum(s[name] for s in sums) / written if written else None for name in means},
+        }
 
     def _paid(self, groups: Sequence[Group], advantage: torch.Tensor) -> list[Paid]:
         """The trajectories with an advantage; those without one have no gradient, and cost nothing."""
@@ -250,13 +271,13 @@ class _Run:
         words, family = self.learner.words, self.learner.family
         return encode(row.state, words, family, most, room, sampled=True)
 
-    def _batches(self, rows: Sequence[Paid]) -> list[Batch]:
+    def _batches(self, rows: Sequence[Paid]) -> Iterator[Batch]:
+        """The micro-batches, each made when it is due: pixels of all would not fit on a GPU."""
         size, device = self.config.micro_batch, self.learner.accelerator.device
         words, processor = self.learner.words, self.learner.processor
-        return [
-            batch([paid.example for paid in rows[n : n + size]], words, processor).to(device)
-            for n in range(0, len(rows), size)
-        ]
+        for n in range(0, len(rows), size):
+            some = [paid.example for paid in rows[n : n + size]]
+            yield batch(some, words, processor).to(device)
 
     @torch.no_grad()
     def _logprobs(self, rows: Sequence[Paid]) -> list[torch.Tensor]:
@@ -265,13 +286,17 @@ class _Run:
 
     def _update(
         self, rows: Sequence[Paid], old: list[torch.Tensor] | None, count: int, tokens_in: int
-    ) -> dict[str, float]:
-        """One step of the optimizer over ``count`` trajectories, of which ``rows`` have an advantage."""
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """One step of the optimizer over ``count`` trajectories, of which ``rows`` have an advantage.
+
+        Returns:
+            numbers of the update, and sums over the tokens of ``rows``, which are ``written``.
+        """
         learner, config = self.learner, self.config
         lr = learner.rate.at(self.step, self.steps)
         if not rows:
-            nothing = dict.fromkeys(("loss", "grad_norm", "clip_fraction", "entropy"), 0.0)
-            return {**nothing, "lr": lr, **self._mismatch(0, 0)}
+            none = dict.fromkeys(("written", *OF_TOKENS, *OF_ENGINES), 0.0)
+            return {"loss": 0.0, "grad_norm": 0.0, "lr": lr}, none
         clip, normaliser = Clip(config.clip_low, config.clip_high), None
         if config.token_level:
             normaliser = tokens_in
@@ -298,18 +323,9 @@ class _Run:
             clipped += int(beyond)
             written += int(micro.mask.sum())
         norm = learner.update(self.out, self.step, lr, loss, config.max_grad_norm)
-        return {
-            "loss": loss,
-            "grad_norm": norm,
-            "lr": lr,
-            "clip_fraction": clipped / written,
-            "entropy": entropy / written,
-            **self._mismatch(apart / written, capped / written),
-        }
-
-    def _mismatch(self, apart: float, capped: float) -> dict[str, float]:
-        """Where two engines differ: mean |Δ log p| of a token, share of weights truncated."""
-        return {"sampler_gap": apart, "importance_capped": capped} if self.reloaded else {}
+        sums = {"written": written, "clip_fraction": clipped, "entropy": entropy}
+        sums |= {"sampler_gap": apart, "importance_capped": capped}
+        return {"loss": loss, "grad_norm": norm, "lr": lr}, sums
 
 
 def _varies(group: Group) -> bool:
@@ -323,25 +339,14 @@ def _tokens(groups: Sequence[Group]) -> int:
     )
 
 
-def _shown(row: Graded) -> dict[str, Any]:
-    return {
-        "id": row.trajectory.id,
-        "question": row.problem.question,
-        "options": list(row.problem.options),
-        "truth": row.problem.answer,
-        "turns": [turn.text for turn in row.trajectory.turns],
-        "stop": str(row.trajectory.stop),
-        "reward": row.score.total,
-        "draw": row.score.draw,
-        "strict": row.reflection.strict,
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         tell_dagster(train(configure(GrpoConfig, arguments)))
     except (WrongData, models.GridMismatch, TrainingError, OSError) as error:
         print(f"grpo: {error}", file=sys.stderr)
+        sys.exit(2)
+    except torch.OutOfMemoryError as error:
+        print(f"grpo: {too_small(error)}", file=sys.stderr)
         sys.exit(2)
 
 

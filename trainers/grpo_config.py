@@ -1,6 +1,7 @@
 """What a run of GRPO is told: its fields, their defaults, and what of them is refused."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from trainers.checkpoint import TrainingError
 from trainers.configure import check
@@ -54,6 +55,7 @@ class GrpoConfig:
     lora_rank: int = 0
     lora_alpha: int = 32
     gradient_checkpointing: bool = False
+    attention: str = "sdpa"  # as transformers calls it; or flash_attention_2, where it is installed
     checkpoint_every: int = 10
     keep: int = 4  # trajectories of each step, to look at
     seed: int = 0
@@ -68,5 +70,7 @@ def refuse_nonsense(config: GrpoConfig) -> None:
         raise TrainingError(f"sampler is {config.sampler!r}; there are {', '.join(SAMPLERS)}")
     if config.sampler == "vllm" and config.lora_rank:
         raise TrainingError("vLLM samples from whole weights: set lora_rank 0, or sampler local")
+    if config.sampler == "vllm" and find_spec("vllm") is None:
+        raise TrainingError('vLLM is not here: pip install "drawloop[vllm]", or set sampler local')
     if config.importance_cap < 1:
         raise TrainingError(f"importance_cap is {config.importance_cap}; it must be 1 or more")

@@ -1,5 +1,6 @@
 """A model as the trainers see it: which weights are trained, what it scores, and how it is saved."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import torch
 from trainers.losses import token_logprobs
 
 
-def save(model: Any, processor: Any, folder: Path) -> None:
-    """A whole checkpoint: weights, configuration, tokenizer and processor."""
-    model.save_pretrained(folder)
+def save(
+    model: Any, processor: Any, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
+    """A whole checkpoint: weights (the model's own, or those given), configuration, tokenizer and
+    processor."""
+    model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)
 
 

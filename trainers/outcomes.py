@@ -68,3 +68,18 @@ def told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "draw": fmean(draws) if draws else None,
         "stops": {str(stop): stops[stop] / len(outcomes) for stop in Stop if stops[stop]},
     }
+
+
+def shown(row: Graded) -> dict[str, Any]:
+    """A trajectory to look at: its texts, and what they earned."""
+    return {
+        "id": row.trajectory.id,
+        "question": row.problem.question,
+        "options": list(row.problem.options),
+        "truth": row.problem.answer,
+        "turns": [turn.text for turn in row.trajectory.turns],
+        "stop": str(row.trajectory.stop),
+        "reward": row.score.total,
+        "draw": row.score.draw,
+        "strict": row.reflection.strict,
+    }

@@ -27,7 +27,7 @@ from trainers.checkpoint import TrainingError
 from trainers.configure import check, configure
 from trainers.encode import Batch, batch, encode
 from trainers.feed import Feed, Ref, WrongData
-from trainers.learner import Learner, Rate
+from trainers.learner import Learner, Rate, too_small
 from trainers.losses import sft_loss
 from trainers.model import Tuning
 from trainers.record import Record, tell_dagster
@@ -38,7 +38,8 @@ LEAST = {"batch": 1, "micro_batch": 1, "validate_every": 1, "checkpoint_every": 
 
 @dataclass(frozen=True)
 class SftConfig:
-    """A run. The defaults are the paper's settings for a model of 7 billion parameters."""
+    """A run. The defaults are the paper's settings for a model of 7 billion parameters, but for
+    what is frozen there: the vision tower and the projector."""
 
     model: str  # a checkpoint, by path or name
     data: list[str]  # folders of exports
@@ -60,6 +61,8 @@ class SftConfig:
     lora_rank: int = 0  # 0: all weights are trained
     lora_alpha: int = 32
     gradient_checkpointing: bool = False
+    attention: str = "sdpa"  # as transformers calls it; or flash_attention_2, where it is installed
+    shard: bool = False  # weights, gradients and moments are spread over the processes
     validation_share: float = 0.0  # of the problems
     validate_every: int = 100  # updates
     checkpoint_every: int = 200  # updates
@@ -90,7 +93,7 @@ def train(config: SftConfig) -> dict[str, Any]:
     if config.steps == 0 and config.epochs <= 0:
         raise TrainingError(f"epochs is {config.epochs}, and steps is 0: there is nothing to do")
     out = Path(config.out)
-    if checkpoint.claim(out, config):
+    if checkpoint.claim(out, config, checkpoint.FREE):
         print(f"{out} is finished already", flush=True)
         return dict(json.loads((out / checkpoint.DONE).read_text()))
     run = _Run(config)
@@ -123,6 +126,8 @@ class _Run:
             betas,
             config.weight_decay,
             config.seed,
+            config.attention,
+            sharded=config.shard,
         )
         self.feed = Feed(
             config.data,
@@ -136,7 +141,7 @@ class _Run:
                 print(f"refused: {refusal.id}, {refusal.length} tokens", flush=True)
         self.per_epoch = math.ceil(len(self.feed.refs) / config.batch)
         self.steps = config.steps or math.ceil(self.per_epoch * config.epochs)
-        self.step = learner.resume(self.out)
+        self.step, _ = learner.resume(self.out)
 
     def go(self, record: Record) -> None:
         # All reading is done by one thread: neither open files nor tokenizers can be shared.
@@ -152,7 +157,7 @@ class _Run:
                 if self.feed.held and (last or self.step % self.config.validate_every == 0):
                     record.write(self.step, validation_loss=self._validate(drawer))
                 if self.step % self.config.checkpoint_every == 0 and not last:
-                    self.learner.keep(self.out, self.step)
+                    self.learner.keep(self.out, self.step, {})
 
     def _plan(self) -> Iterator[list[Ref]]:
         """The rows of each update that is still to be made."""
@@ -234,6 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tell_dagster(facts)
     except (WrongData, models.GridMismatch, TrainingError, OSError) as error:
         print(f"sft: {error}", file=sys.stderr)
+        sys.exit(2)
+    except torch.OutOfMemoryError as error:
+        print(f"sft: {too_small(error)}", file=sys.stderr)
         sys.exit(2)
 
 

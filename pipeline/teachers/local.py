@@ -146,7 +146,8 @@ def generate(
 ) -> tuple[list[tuple[int, ...]], list[tuple[float, ...]]]:
     """One turn for each row of a left-padded batch: its ids up to its end, and their log-probabilities.
 
-    A turn without an end hit ``sampling.max_tokens``.
+    A turn without an end hit ``sampling.max_tokens``. What the checkpoint says of generation, as a
+    penalty on repetition, counts for nothing: it would bend what is sampled away from the model.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
@@ -160,15 +161,20 @@ def generate(
         pad_token_id=words.pad,
         use_cache=True,
     )
-    training = model.training
+    training, own_settings = model.training, model.generation_config
     model.eval()
-    with torch.no_grad():
-        made = model.generate(
-            **{name: tensor.to(device) for name, tensor in inputs.items()},
-            generation_config=settings,
-            logits_processor=LogitsProcessorList([chooser]),
-        )
-    model.train(training)
+    # transformers fills up what the settings leave open with the model's own.
+    model.generation_config = settings
+    try:
+        with torch.no_grad():
+            made = model.generate(
+                **{name: tensor.to(device) for name, tensor in inputs.items()},
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([chooser]),
+            )
+    finally:
+        model.generation_config = own_settings
+        model.train(training)
     own = made[:, inputs["input_ids"].shape[1] :].tolist()
     logprobs = torch.stack(chooser.logprobs, dim=1).tolist()
     ids = [_up_to_end(row, words.end) for row in own]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.models import weights_sha256
 from tests.trainers.conftest import Small
 from trainers import checkpoint
 from trainers.checkpoint import TrainingError
@@ -244,12 +245,18 @@ def test_a_start_that_came_to_nothing_does_not_claim_the_folder(tmp_path: Path) 
         checkpoint.claim(tmp_path, Config(data=("a typing error",)))
 
 
+def test_what_a_killed_start_left_does_not_claim_the_folder(tmp_path: Path) -> None:
+    assert not checkpoint.claim(tmp_path, Config(data=("a typing error",)))
+    (tmp_path / f"{checkpoint.CONFIG}.12345").write_text("{")  # killed before it was in its place
+    assert not checkpoint.claim(tmp_path, Config())
+
+
 def test_a_finished_model_is_told_by_what_is_written_last(tmp_path: Path, one: Small) -> None:
     assert not checkpoint.claim(tmp_path, Config())
     told = checkpoint.finish(tmp_path, one.load(), one.processor, {"kind": "sft"})
     assert checkpoint.claim(tmp_path, Config())
     assert json.loads((tmp_path / checkpoint.DONE).read_text()) == told
-    assert told["weights_sha256"] == checkpoint.weights_sha256(one.folder)
+    assert told["weights_sha256"] == weights_sha256(one.folder)
     assert not list(tmp_path.glob("model-*"))
 
 

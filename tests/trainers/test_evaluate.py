@@ -239,6 +239,31 @@ def test_a_model_that_cannot_be_asked_is_an_error_and_no_zero(
         evaluate(config)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"k": 5}, "k is 5, of 4 samples"),
+        ({"samples": 0}, "samples is 0; it must be 1 or more"),
+        ({"bootstrap": 0}, "bootstrap is 0; it must be 1 or more"),
+    ],
+)
+def test_what_could_not_be_told_of_the_answers_is_refused_before_they_are_asked_for(
+    problems: str,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluation, "_graded", pytest.fail)
+    with pytest.raises(TrainingError, match=said):
+        evaluate(config_of(problems, tmp_path / "out", **changes))
+
+
+def test_a_split_without_problems_is_named(problems: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongData, match="has no problems in the split unseen_task"):
+        evaluate(config_of(problems, tmp_path / "out", splits=["evaluation", "unseen_task"]))
+
+
 def test_two_models_of_one_name_are_refused(problems: str, tmp_path: Path) -> None:
     with pytest.raises(WrongData, match="as many different names"):
         evaluate(config_of(problems, tmp_path, policies=[ORACLE] * 2, names=["a", "a"]))

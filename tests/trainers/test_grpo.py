@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ import torch
 
 from assets.bodies import TABLES
 from pipeline import models, protocol, rows, tokens
+from pipeline.models import weights_sha256
 from pipeline.protocol import FAMILIES
 from pipeline.rollout import read_turn
 from pipeline.store import Store, Writer
-from pipeline.types import Answer, Modality, Problem, State, Turn
+from pipeline.types import Answer, Modality, PolicyError, Problem, State, Turn
 from tests.conftest import box
 from tests.trainers.conftest import Small, problem_of
-from trainers.checkpoint import TrainingError, weights_sha256
-from trainers.encode import batch
+from trainers import grpo, grpo_config
+from trainers.asked import Asked
+from trainers.checkpoint import TrainingError
+from trainers.encode import Batch, batch
 from trainers.feed import WrongData
 from trainers.grpo import GrpoConfig, Paid, _Run, train
 from trainers.losses import advantages
@@ -211,6 +215,50 @@ def test_token_level_normalisation_weighs_long_trajectories_more(
     assert norms[0] != pytest.approx(norms[1], rel=0.05)
 
 
+def test_an_update_holds_the_pictures_of_one_micro_batch_at_a_time(
+    one: Small, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With those of all its trajectories, a step of the paper's size would fill a GPU with pixels."""
+    made: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def watched(*given: Any) -> Batch:
+        nonlocal most
+        most = max(most, sum(pixels() is not None for pixels in made))
+        micro = batch(*given)
+        made.append(weakref.ref(micro.inputs["pixel_values"]))
+        return micro
+
+    monkeypatch.setattr(grpo, "batch", watched)
+    policy = Scripted(one, by_sample("AABB"))
+    advance(_Run(config_of(one, problems, tmp_path, micro_batch=1), lambda _: policy))
+    assert len(made) == 8 + 4  # those of the second update once more, for their old numbers
+    assert most <= 1
+
+
+def test_numbers_of_tokens_are_means_over_the_tokens_that_teach(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    """An update that has none takes nothing from the mean, and where none has, there is no number."""
+    level: set[str] = set()
+
+    def says(state: State) -> list[str]:
+        return [answer("A" if state.problem.id in level else "AABB"[state.sample])]
+
+    policy, entropies = Scripted(one, says), []
+    for updates in (1, 2):
+        config = config_of(one, problems, tmp_path / str(updates), updates=updates)
+        run = _Run(config, lambda _: policy)
+        level = {run.asked.step(0, 2, config.seed)[0].id}
+        entropies.append(advance(run)["entropy"])
+    assert entropies[0] > 0
+    assert entropies[1] == pytest.approx(entropies[0], rel=1e-5)
+    level = {problem.id for problem in run.asked.step(0, 4, config.seed)}
+    nothing = advance(_Run(config_of(one, problems, tmp_path / "none"), lambda _: policy))
+    assert (nothing["entropy"], nothing["clip_fraction"]) == (None, None)
+    assert (nothing["loss"], nothing["grad_norm"]) == (0, 0)
+
+
 def test_a_run_writes_every_number_of_each_step_and_some_trajectories_to_look_at(
     one: Small, problems: str, tmp_path: Path
 ) -> None:
@@ -275,6 +323,70 @@ def test_a_sampler_that_cannot_be_is_refused(
         train(config_of(one, problems, tmp_path, **changes))
 
 
+def test_problems_that_could_not_be_asked_are_counted_through_a_kill(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    class Refusing(Scripted):
+        async def act(self, state: State) -> Turn:
+            if state.problem.id in refused:
+                raise PolicyError("too long")
+            return await super().act(state)
+
+    def dying(step: int) -> Scripted:
+        if step == 2:
+            raise KeyboardInterrupt
+        return refusing
+
+    config = config_of(one, problems, tmp_path, steps=3, checkpoint_every=1)
+    asked = Asked(config.data, one.name)
+    refused = {asked.step(step, 2, config.seed)[0].id for step in range(2)}
+    refusing, plain = Refusing(one, by_sample("AABB")), Scripted(one, by_sample("AABB"))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dying)
+    assert train(config, lambda _: plain)["failed"] == 2
+
+
+def test_when_no_problem_can_be_rolled_out_the_reason_is_the_one_that_was_told(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    class Down(Scripted):
+        async def act(self, state: State) -> Turn:
+            raise PolicyError("the engine is down")
+
+    policy = Down(one, by_sample("AABB"))
+    with pytest.raises(TrainingError, match="the engine is down"):
+        train(config_of(one, problems, tmp_path), lambda _: policy)
+
+
+def test_a_gpu_that_is_too_small_is_one_line_with_a_remedy(
+    one: Small,
+    problems: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore of it.")
+
+    monkeypatch.setattr(_Run, "_groups", full)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(config_of(one, problems, tmp_path / "run"))))
+    with pytest.raises(SystemExit) as ended:
+        grpo.main([str(path)])
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("grpo: CUDA out of memory. Tried to allocate 9 GiB.")
+    assert "micro_batch 1" in last
+
+
+def test_a_sampler_that_is_not_installed_is_refused_before_anything_is_loaded(
+    one: Small, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpo_config, "find_spec", lambda _: None)
+    with pytest.raises(TrainingError, match="vLLM is not here: pip install"):
+        train(config_of(one, problems, tmp_path, sampler="vllm"))
+
+
 def test_problems_for_another_family_are_refused(one: Small, tmp_path: Path) -> None:
     other = rl_export(tmp_path, one, 2, family="qwen3-vl")
     with pytest.raises(WrongData, match=r"for qwen3-vl, and a model of qwen2\.5-vl"):
@@ -290,7 +402,7 @@ def test_an_empty_set_is_refused_with_the_remedy(one: Small, tmp_path: Path) -> 
 def test_prompts_that_are_all_too_long_stop_the_run(
     one: Small, problems: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="longer than max_context 16"):
+    with pytest.raises(TrainingError, match=r"the last: .* tokens, of 16 in all"):
         train(config_of(one, problems, tmp_path, max_context=16))
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.conftest import Small, export, told
-from trainers import checkpoint, sft
+from trainers import checkpoint, learner, sft
 from trainers.checkpoint import TrainingError
 from trainers.model import save
 from trainers.record import METRICS
@@ -271,6 +272,17 @@ def test_adapters_are_trained_merged_and_resumed(
     assert same(weights(tmp_path / "run" / "model"), after)
 
 
+def test_another_attention_gives_the_same_run_and_is_really_another(
+    undisturbed: SftConfig, tmp_path: Path
+) -> None:
+    made = replace(undisturbed, out=str(tmp_path), attention="eager", steps=2)
+    assert sft._Run(made).learner.bare.trunk.config._attn_implementation == "eager"
+    train(made)
+    assert losses(tmp_path)[0] == pytest.approx(losses(Path(undisturbed.out))[0], rel=1e-5)
+    usual = sft._Run(replace(undisturbed, out=str(tmp_path / "usual"))).learner.bare.trunk
+    assert usual.config._attn_implementation == "sdpa"
+
+
 def test_checkpointed_layers_give_the_same_run(undisturbed: SftConfig, tmp_path: Path) -> None:
     train(replace(undisturbed, out=str(tmp_path), gradient_checkpointing=True, steps=2))
     assert losses(tmp_path)[0] == pytest.approx(losses(Path(undisturbed.out))[0], rel=1e-6)
@@ -284,6 +296,28 @@ def test_a_folder_of_another_configuration_is_refused(undisturbed: SftConfig) ->
         TrainingError, match="holds a run with another lr, seed: name another folder"
     ):
         train(replace(undisturbed, lr=1.0, seed=7))
+
+
+def test_a_run_that_its_gpu_was_too_small_for_goes_on_with_smaller_micro_batches(
+    undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, path = replace(undisturbed, out=str(tmp_path / "run")), tmp_path / "config.json"
+    update = sft._Run._update
+
+    def full(self: Any, *given: Any) -> Any:
+        if self.step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+        return update(self, *given)
+
+    path.write_text(json.dumps(asdict(made)))
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_update", full)
+        with pytest.raises(SystemExit):
+            main([str(path)])
+    with pytest.raises(TrainingError, match="another lr: name another folder"):
+        train(replace(made, micro_batch=1, lr=1.0))
+    train(replace(made, micro_batch=1, gradient_checkpointing=True))
+    assert losses(Path(made.out)) == pytest.approx(losses(Path(undisturbed.out)), rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(
@@ -349,6 +383,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"epochs": 0}, "epochs is 0, and steps is 0: there is nothing to do"),
     ({"data": ["/nowhere/cold_export/none"]}, "has no manifest.json: name the folder"),
     ({"model": "/nowhere"}, "/nowhere"),
+    ({"attention": "flash_attention_2"}, "attention flash_attention_2 cannot be had"),
+    ({"attention": "other"}, "attention is 'other'; there are sdpa, flash_attention_2"),
     ({"max_tokens": 8}, "are longer than 8 tokens"),
 ]
 
@@ -444,24 +480,49 @@ def free_port() -> int:
         return int(asked.getsockname()[1])
 
 
+def in_two_processes(*command: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launcher += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    environment = {**ALIKE, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*launcher, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
 def test_two_processes_make_the_same_run_as_one(undisturbed: SftConfig, tmp_path: Path) -> None:
     """Batches of five and rests: the second process has a row less, and fills up."""
     out = tmp_path / "run"
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(replace(undisturbed, out=str(out)))))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launcher += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
-    environment = {**ALIKE, "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*launcher, "-m", "trainers.sft", str(path)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = in_two_processes("-m", "trainers.sft", str(path))
     assert done.returncode == 0, done.stderr[-2000:]
-    whole = Path(undisturbed.out)
+    assert_the_same_run(out, Path(undisturbed.out))
+
+
+def test_a_model_that_is_spread_over_two_processes_makes_the_same_run_through_a_kill(
+    undisturbed: SftConfig, tmp_path: Path
+) -> None:
+    out, path, script = tmp_path / "run", tmp_path / "config.json", tmp_path / "killed.py"
+    made = replace(undisturbed, out=str(out), shard=True, gradient_checkpointing=True)
+    path.write_text(json.dumps(asdict(made)))
+    script.write_text(KILLED)
+    assert in_two_processes(str(script), str(path)).returncode != 0
+    assert checkpoint.steps(out) == [2]
+    done = in_two_processes("-m", "trainers.sft", str(path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_the_same_run(out, Path(undisturbed.out))
+    from transformers import AutoModelForImageTextToText
+
+    AutoModelForImageTextToText.from_pretrained(out / "model")
+
+
+def assert_the_same_run(out: Path, whole: Path) -> None:
+    """Up to the order in which numbers are added."""
     assert losses(out) == pytest.approx(losses(whole), rel=1e-5)
     validation = [
         [line["validation_loss"] for line in lines(folder) if "validation_loss" in line]
@@ -469,5 +530,24 @@ def test_two_processes_make_the_same_run_as_one(undisturbed: SftConfig, tmp_path
     ]
     assert validation[0] == pytest.approx(validation[1], rel=1e-5)
     after = weights(out / "model")
-    for name, weight in weights(whole / "model").items():
+    before = weights(whole / "model")
+    assert after.keys() == before.keys()
+    for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_model_that_cannot_be_spread_says_why(one: Small, exported: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="several processes: set lora_rank 0, and start it"):
+        train(config(one, exported, tmp_path, shard=True))
+
+
+def test_a_launcher_that_would_spread_it_in_its_own_way_is_refused(
+    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoints would hold the main process's share, and nothing of the others'."""
+    from accelerate.utils import DistributedType
+
+    launched = SimpleNamespace(distributed_type=DistributedType.FSDP, num_processes=2)
+    monkeypatch.setattr(learner, "Accelerator", lambda **_: launched)
+    with pytest.raises(TrainingError, match="plain processes, and set shard"):
+        train(config(one, exported, tmp_path))
