@@ -431,7 +431,7 @@ def test_a_large_picture_of_sixteen_bits_is_read_as_a_small_one_in_little_memory
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(pixels[..., 0], deep // 257)  # 65535 is 255, and levels are cut down
-    assert peak < 10 * deep.size
+    assert peak < 16 * deep.size  # bytes; all of it as floats takes 8 for each level, several times
 
 
 def test_sixteen_bit_grey_is_read_in_either_byte_order() -> None:
