@@ -1,7 +1,6 @@
 """The bodies of the assets: each reads its inputs, calls the pipeline and writes what comes out."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from itertools import groupby
@@ -13,6 +12,7 @@ from assets.inputs import Inputs, put, with_rejects
 from assets.underway import Tell, telling
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.asking import asking
+from pipeline.crew import workers as workers
 from pipeline.decisions import ACCEPTED, REJECTED
 from pipeline.failing import Runs, within
 from pipeline.importing import Ledger
@@ -88,11 +88,6 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
     "framework_exports": {"written": exports.WRITTEN},
 }
 WEIGHT = pa.schema([("weight", pa.float64())])  # of an export, if its version weighs its rows
-
-
-def workers() -> int:
-    """Processes that an asset may use: ``$DRAWLOOP_WORKERS``, else one a core."""
-    return int(os.environ.get("DRAWLOOP_WORKERS", "0")) or os.cpu_count() or 1
 
 
 def sample_problems(version: Version, inputs: Inputs, writer: Writer) -> None:
@@ -173,7 +168,7 @@ async def sampling(
 ) -> AsyncIterator[tuple[Runs, Spending]]:
     """The runs of an asset of trajectories, as they end, and what they spend."""
     split, chosen = SAMPLED[asset], stage(asset, version, inputs)
-    samples, limits = chosen.sampling.samples, version.limits
+    samples, limits = chosen.sampling.samples, version.limits.of(seat(asset, version))
     problems_asked = inputs.problems(split, pictures=True)
     total = inputs.count("problems", split) * samples
     async with asking(chosen, version, seat(asset, version), inputs.store) as (policy, spending):

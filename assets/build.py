@@ -8,10 +8,10 @@ from assets.graph import NODES, address, lineage, recipe, schemas
 from assets.inputs import Inputs
 from assets.launch import Launch, process
 from pipeline.canvas import RENDERER
-from pipeline.manifest import Manifest
+from pipeline.manifest import MANIFEST, Manifest
 from pipeline.protocol import PROTOCOL
 from pipeline.rows import Row, hugging_face
-from pipeline.store import Store, Writer
+from pipeline.store import AGAIN, Store, StoreError, Writer
 from pipeline.versions import Version
 
 
@@ -34,11 +34,19 @@ class Built:
 
 
 def find(asset: str, version: Version, store: Store) -> Built | None:
-    """The asset if it is in the store, complete."""
+    """The asset if it is in the store, complete.
+
+    Raises:
+        StoreError: if its manifest is none, or does not count what was kept and dropped.
+    """
     place = address(asset, version)
     manifest = store.manifest(asset, place)
     if manifest is None:
         return None
+    counts = manifest.facts.get("yield")
+    if not isinstance(counts, dict) or any(type(n) is not int or n < 0 for n in counts.values()):
+        path = store.path(asset, place, MANIFEST)
+        raise StoreError(f"{path} counts no rows kept and dropped, by reason; {AGAIN}")
     return Built(asset, version, inputs_of(asset, version, store), place, manifest)
 
 

@@ -6,7 +6,7 @@ shows. ``CHECKS`` says which asset promises what.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,12 +16,13 @@ from assets.graph import NODES
 from assets.inputs import FACTS, REJECTS
 from pipeline import reward, rows, skills
 from pipeline.curate import along
+from pipeline.geometry import area, clip_box, meets_picture
 from pipeline.importing import marks_of
 from pipeline.mix import EVALUATED, EVERY_SPLIT
 from pipeline.policies import MODELS
 from pipeline.problems import fingerprints
 from pipeline.rollout import retrace
-from pipeline.types import Box, Kind
+from pipeline.types import Kind, Line, Op, Problem, Size, Step, Trajectory
 
 SUMMARY = "summary"  # of an evaluation's rows: these are told, not kept or dropped
 
@@ -255,16 +256,29 @@ def ops_on_pictures(built: Built) -> Finding:
     asked = built.inputs.problems(node.split, pictures=False)
     told = map(rows.trajectory, built.rows(table, rows.TRAJECTORY.names))
     for problem, trajectory in along(asked, told):
-        for view in retrace(problem, trajectory).views:
-            size = problem.images[view.base - 1].size
-            for mark in view.marks:
-                ops += 1
-                (x1, y1), (x2, y2) = mark.op.p
-                if isinstance(mark.op, Box) and not (
-                    0 <= x1 < x2 <= size.width and 0 <= y1 < y2 <= size.height
-                ):
-                    off.append(f"{trajectory.id}: {mark.op}")
+        for op, size in _placed(problem, trajectory):
+            ops += 1
+            if size is None or not _lies_on(op, size):
+                off.append(f"{trajectory.id}: {op}")
     return Finding(not off, _said(f"{ops} marks", "off their picture", off))
+
+
+def _placed(problem: Problem, trajectory: Trajectory) -> Iterator[tuple[Op, Size | None]]:
+    """Each op with the size of its picture; None where no such picture existed before its step."""
+    sizes = [image.size for image in problem.images]  # of every picture so far
+    for turn in trajectory.turns:
+        if isinstance(turn.parsed, Step):
+            found = {
+                op.k: sizes[op.k - 1] if 1 <= op.k <= len(sizes) else None for op in turn.parsed.ops
+            }
+            yield from ((op, found[op.k]) for op in turn.parsed.ops)
+            sizes += [size for size in found.values() if size is not None]
+
+
+def _lies_on(op: Op, size: Size) -> bool:
+    if isinstance(op, Line):
+        return meets_picture(op.p, size)
+    return area(op.p) > 0 and clip_box(op.p, size) == op.p
 
 
 def exports_whole(built: Built) -> Finding:

@@ -1,12 +1,13 @@
 """The code location: every node of the graph as a Dagster asset, partitioned by dataset version."""
 
+from inspect import cleandoc
 from typing import Any
 
 import dagster as dg
 
 from assets.bodies import SAMPLED
-from assets.build import build
-from assets.checks import checks_of
+from assets.build import Built, build
+from assets.checks import Check, checks_of
 from assets.graph import NODES, Node, code_version, sets
 from assets.launch import piped
 from assets.report import metadata
@@ -41,10 +42,27 @@ RETRY = {
 }
 
 
+def promise(check: Check) -> str:
+    """What a check holds, as Markdown: what is indented would be shown as code."""
+    return cleandoc(check.__doc__ or "")
+
+
+def result(check: Check, built: Built) -> dg.AssetCheckResult:
+    """What a check found; it says of which version, as Dagster shows the latest of them all."""
+    finding = check(built)
+    return dg.AssetCheckResult(
+        check_name=check.__name__,
+        passed=finding.passed,
+        metadata={"version": built.version.name, "finding": finding.said},
+    )
+
+
 def about(name: str, node: Node) -> str:
     """What a newcomer reads on an asset's page: what it is, where its numbers are, where it lies."""
     read = ", ".join(f"`{asset}`" for asset in node.inputs) or "the version file alone"
-    promised = "\n".join(f"- `{check.__name__}`: {check.__doc__}" for check in checks_of(name))
+    promised = "\n".join(
+        f"- `{check.__name__}`: {promise(check).splitlines()[0]}" for check in checks_of(name)
+    )
     return f"""{node.about}
 
 A partition is a dataset version, `versions/NAME.yaml`. Choose one: the page then shows rows in,
@@ -61,7 +79,7 @@ rows kept, what was dropped and why, pictures, and the folder in which its files
 def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
     """A node as an asset with blocking checks; its data version is the hash of its contents."""
     specs = [
-        dg.AssetCheckSpec(check.__name__, asset=name, blocking=True, description=check.__doc__)
+        dg.AssetCheckSpec(check.__name__, asset=name, blocking=True, description=promise(check))
         for check in checks_of(name)
     ]
 
@@ -84,16 +102,7 @@ def asset_of(name: str, node: Node) -> dg.AssetsDefinition:
             ask_again(context, name, version, store)
         built = build(name, version, store, launch)
         context.log.info(f"{name} of {built.version.name} is at {built.path}")
-        results = []
-        for check in checks_of(name):
-            finding = check(built)
-            results.append(
-                dg.AssetCheckResult(
-                    check_name=check.__name__,
-                    passed=finding.passed,
-                    metadata={"finding": finding.said},
-                )
-            )
+        results = [result(check, built) for check in checks_of(name)]
         return dg.MaterializeResult(
             metadata=metadata(built),
             data_version=dg.DataVersion(built.manifest.data_version),

@@ -118,7 +118,7 @@ def evaluated(version: Version) -> Any:
 
 
 def _export(split: str, made: str, tables: str = "export") -> Node:
-    about = f"The native parquet of `{made}`: pictures embedded, ops as data. Train on this."
+    about = f"The native parquet of {made}: pictures embedded, ops as data. Train on this."
 
     def decided_by(version: Version) -> Any:
         weigh = {"weigh": names} if (names := bodies.weighs(version, split)) else {}
@@ -129,7 +129,7 @@ def _export(split: str, made: str, tables: str = "export") -> Node:
 
 
 def _model(seat: str) -> Node:
-    name = seat.replace("_", " ")
+    name = seat.replace("_", " ").replace("grpo", "GRPO")
     about = f"The {name}: a policy that the version names, or a checkpoint trained here."
     starts, exports = MODELS[: MODELS.index(seat)], map(models.export_of, LEARNABLE[seat])
     inputs = (*starts, *exports)
@@ -148,7 +148,8 @@ NODES: dict[str, Node] = {
         "problems", "problems", bodies.sample_problems, (), _mix, code="2",
     ),
     "base_model": Node(
-        "The model that training begins with: a checkpoint, or the tiny base kept with the project.",
+        "The model that training begins with: a checkpoint, or the tiny base kept with the project; "
+        "none where the version names none.",
         "models", "model", models.refer("base_model"), (), _referenced("base_model"), code="2",
     ),
     "drawing_skills": Node(
@@ -193,8 +194,8 @@ NODES: dict[str, Node] = {
     ),
     "rl_export": _export("rl", "rl_problems", "rl_export"),
     "framework_exports": Node(
-        "The sets as training frameworks load them: a folder for each that the version lists, with "
-        "its data, a card and a report.",
+        "The sets as training frameworks load them: a folder for each that the version lists under "
+        "`exports`, with its data, a card and a report; none where it lists none.",
         "exports", "framework_exports", exports.write, tuple(map(exports.of, SETS)),
         exports.decided_by, chosen=exports.read_by,
     ),

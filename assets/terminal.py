@@ -21,6 +21,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         from assets.backfill import BackfillError
+        from pipeline.crew import CrewError
         from pipeline.exporters.files import ExportError
         from pipeline.exporters.told import FamilyMismatch
         from pipeline.external import ExternalError
@@ -40,6 +41,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
             FamilyMismatch,
             GridMismatch,
             TooManyFailures,
+            CrewError,
             GalleryError,
             BackfillError,
             OSError,

@@ -108,7 +108,7 @@ async def sampled(
     version: Version, seat: str, stage: Stage, asked: list[Problem], samples: int, store: Store
 ) -> tuple[list[Trajectory], list[Failure]]:
     async with asking(stage, version, seat, store) as (policy, _):
-        runs = rollout(policy, asked, samples, version.limits, version.wire)
+        runs = rollout(policy, asked, samples, version.limits.of(seat), version.wire)
         done = [run async for run in runs]
     return (
         [run for run in done if isinstance(run, Trajectory)],

@@ -105,8 +105,11 @@ def digest(path: Path) -> str:
 def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     every = hashlib.sha256()
     for file, *_ in files:
-        with file.open("rb") as stream:
-            every.update(hashlib.file_digest(stream, "sha256").digest())
+        try:
+            with file.open("rb") as stream:
+                every.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise _unreadable(file, error) from None
     return every.hexdigest()
 
 
@@ -115,7 +118,8 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        here = [file for file in path.iterdir() if file.suffix in SUFFIXES]
+        files = sorted(file for file in here if file.is_file())  # no folder called so, no pipe
         if not files:
             raise ExternalError(f"{path} holds no {' or '.join(SUFFIXES)} file: name the file")
         return files
@@ -145,7 +149,11 @@ def _lines(file: Path, columns: Columns) -> Iterator[Any]:
                         first = False
                     yield row
     except OSError as error:
-        raise ExternalError(f"{file} cannot be read: {error.strerror}") from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: OSError) -> ExternalError:
+    return ExternalError(f"{file} cannot be read: {error.strerror}: make it readable")
 
 
 def _json(line: bytes) -> Any:
@@ -162,7 +170,7 @@ def _parquet(file: Path, columns: Columns) -> Iterator[Any]:
             names = list(dict.fromkeys(columns.names))
             for batch in opened.iter_batches(batch_size=AT_ONCE, columns=names):
                 yield from batch.to_pylist()
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, OverflowError, pa.ArrowException) as error:
         raise ExternalError(f"{file} is damaged or no parquet ({error}): fetch it again") from None
 
 

@@ -200,7 +200,7 @@ def digest(path: Path) -> str:
 
 
 def _there(path: Path) -> None:
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():  # a pipe would be waited for
         raise SourceError(f"{path} is not there: put the data there, or mend the import's path")
 
 

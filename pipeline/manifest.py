@@ -35,8 +35,9 @@ class Manifest:
             for name, part in manifest.parts.items():
                 if name == MANIFEST or not _is_inside(name):
                     raise ValueError(f"{name!r} is no part of a folder")
-                if len(bytes.fromhex(part["sha256"])) != 32 or min(part["bytes"], part["rows"]) < 0:
-                    raise ValueError(f"{name} has no hash, or a size below nought")
+                counts = (part["bytes"], part["rows"])
+                if len(bytes.fromhex(part["sha256"])) != 32 or not all(map(_is_count, counts)):
+                    raise ValueError(f"{name} has no hash, or a size that is none")
                 rows[table_of(name)] = rows.get(table_of(name), 0) + part["rows"]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(repr(error)) from None
@@ -62,6 +63,10 @@ def _columns(schema: str) -> list[str]:
     """The names at the top of a schema as pyarrow prints it; what is nested is indented."""
     lines = schema.partition("\n-- schema metadata --")[0].splitlines()
     return [line.partition(": ")[0] for line in lines if not line.startswith(" ")]
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and number >= 0  # true is an int, and JSON has 1e999
 
 
 def _is_inside(name: str) -> bool:

@@ -105,7 +105,7 @@ async def _sampled(
     by_id = {problem.id: problem for problem in asked}
     async with asking(stage, version, seat, store) as (policy, _):
         assert isinstance(policy, Replayed), "what costs is kept"
-        runs = rollout(policy, asked, 1, version.limits, version.wire)
+        runs = rollout(policy, asked, 1, version.limits.of(seat), version.wire)
         done = [run async for run in runs if isinstance(run, Trajectory)]
         return [_took(version, policy, by_id[run.problem_id], run) for run in done]
 

@@ -95,6 +95,55 @@ class Pictures:
         return pa.ListArray.from_arrays(rows, cells, type=kind, mask=lacking)
 
 
+class _Sink:
+    """A stream that takes whatever it is given, and keeps its first error until it is asked.
+
+    Where a stream fails within a column that is cut by its contents, Arrow aborts the process.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        if self._error is None:
+            try:
+                self._stream.write(data)
+            except OSError as error:
+                self._error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held here."""
+
+    def close(self) -> None:
+        self.closed = True
+        self._stream.close()
+
+    def ask(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+class _Writer(pq.ParquetWriter):  # type: ignore[misc]
+    """A writer of parquet that raises where a disk is full, instead of ending the process."""
+
+    def __init__(self, stream: Any, schema: pa.Schema, **settings: Any) -> None:
+        self._sink = _Sink(stream)
+        super().__init__(self._sink, schema, **settings)
+
+    def write_table(self, table: pa.Table, row_group_size: int | None = None) -> None:
+        super().write_table(table, row_group_size)
+        self._sink.ask()
+
+    def close(self) -> None:
+        super().close()
+        if not self._sink.closed:
+            self._sink.close()
+            self._sink.ask()
+
+
 def _weight(row: Row) -> int:
     """About how many bytes a row takes: its pictures, and a round sum for the rest."""
     return 2000 + sum(len(picture["bytes"]) for picture in row.get(IMAGES) or ())
@@ -159,13 +208,16 @@ class Parts:
 
 
 def parquet(files: fs.FileSystem, path: str, schema: pa.Schema) -> pq.ParquetWriter:
-    """Content-defined chunks and a page index for hubs; pictures plain, as they are compressed."""
+    """Content-defined chunks and a page index for hubs; pictures plain, as they are compressed.
+
+    Raises:
+        OSError: from any of its methods, if the place is full or cannot be written.
+    """
     leaves = [_leaf(path) for path in _paths(schema)]
     pictures = [leaf for leaf in leaves if leaf.endswith(".bytes")]
-    return pq.ParquetWriter(
-        path,
+    return _Writer(
+        files.open_output_stream(path, compression=None),
         schema,
-        filesystem=files,
         compression={leaf: "none" if leaf in pictures else "zstd" for leaf in leaves},
         use_dictionary=[leaf for leaf in leaves if leaf not in pictures],
         write_page_index=True,

@@ -15,7 +15,7 @@ from random import Random
 from typing import TypeVar
 
 from pipeline.crew import crew, done
-from pipeline.external import Unread, asked
+from pipeline.external import ExternalError, Unread, asked
 from pipeline.images import PictureError
 from pipeline.importing import Ledger, few, imported, marks_of, open_all
 from pipeline.mix import EVALUATED, EVALUATION_UNITS, TRAINING_UNITS, UNSEEN
@@ -247,7 +247,7 @@ class Clear:
     all problems of every split: there only the pictures count, unless the set says otherwise.
 
     Raises:
-        ExternalError: if a set cannot be read.
+        ExternalError: if a set cannot be read, or none of its rows.
     """
 
     def __init__(self, version: Version) -> None:
@@ -266,7 +266,7 @@ class Clear:
                     counts["read"] += 1
                     index.add(f"{external.path}: {row.id}", sign(row.pictures, row.question))
             self._external.append(index)
-            self.read[external.path] = dict(sorted(counts.items()))
+            self.read[external.path] = _some_read(external.path, counts)
 
     def verdict(self, split: str, problem: Problem) -> Verdict:
         """Whether a problem is far enough from all of them; one that is counts from now on."""
@@ -283,6 +283,17 @@ class Clear:
         if dropped is None and split in EVALUATED:
             self._evaluated.add(problem.id, signed)
         return dropped or KEPT
+
+
+def _some_read(path: str, counts: Counter[str]) -> dict[str, int]:
+    """Rows of a set by what became of them. Who was compared with no row is not clear of the set."""
+    if not counts["read"]:
+        why = ", ".join(f"{reason} {n}" for reason, n in counts.most_common()) or "it is empty"
+        raise ExternalError(
+            f"{path}: none of its rows can be compared with ({why}): mend its rows and pictures, or "
+            "take it out of problems.clear_of"
+        )
+    return dict(sorted(counts.items()))
 
 
 def fingerprints(problem: Problem) -> tuple[bytes, ...]:

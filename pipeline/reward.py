@@ -131,19 +131,22 @@ def plain(text: str) -> str:
 
 _NUMBER = re.compile(
     r"""(?<![\w.,])                                   # not inside a word or another number
-    (?P<sign>minus\ |[-+]\ ?)?
+    (?P<sign>(?:minus|negative)\ |[-+]\ ?)?
     (?P<digits>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)
     (?:e(?P<exponent>[-+]?\d{1,4}))?
     (?:\ ?/\ ?(?P<under>\d+))?
-    (?P<percent>\ ?(?:%|percent\b))?
+    (?P<percent>\ ?(?:%|per\ ?cent\b))?
     (?![\d_/]|[.,]\d|e[-+]?\d|\.e)""",
     re.VERBOSE,
 )
-_WORD = re.compile(r"\b(" + "|".join(WORDS) + r")\b")
+_ONE_OF = "|".join(WORDS)
+_WORD = re.compile(rf"\b({_ONE_OF})\b")
 # What would make a number another one than the digits or the word beside it say.
 _SCALED = re.compile(
     r"\b(?:hundred|thousand|million|billion|dozen|half|halve|third|quarter|fourth|fifth|tenth|"
-    r"thirty|forty|fifty|sixty|seventy|eighty|ninety|no one)s?\b|\d ?[k±]|[±²³¹⁰-⁹¼-¾⅐-⅞]"
+    r"thirty|forty|fifty|sixty|seventy|eighty|ninety|no one)s?\b|\d ?[k±^]|[±²³¹⁰-⁹¼-¾⅐-⅞]"
+    rf"|(?:\b(?:non|minus|negative)[ -]|(?<!\w)-|(?:^|\b(?:{_ONE_OF}) )point )(?:{_ONE_OF})\b"
+    rf"|\b(?:{_ONE_OF}) ?(?:%|per ?cent\b)"
 )
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 
@@ -176,7 +179,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
     if max(len(digits), len(under)) > MAX_DIGITS or abs(exponent) > MAX_EXPONENT or int(under) == 0:
         return None
     value = Fraction(digits) * Fraction(10) ** exponent / int(under)
-    value = -value if (match["sign"] or "").startswith(("-", "minus")) else value
+    value = -value if (match["sign"] or "").startswith(("-", "minus", "negative")) else value
     return value / 100 if match["percent"] else value
 
 

@@ -52,6 +52,10 @@ class Limits:
     def turns(self, problem: Problem) -> int:
         return dict(self.task_turns).get(problem.task, self.max_turns)
 
+    def of(self, seat: str) -> "Limits":
+        """The same for who sits in a seat: faults are told to teachers alone, and end what others do."""
+        return self if seat == "teacher" else replace(self, tell_faults=False)
+
 
 def read_turn(
     state: State,

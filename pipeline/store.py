@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -289,8 +289,11 @@ class Writer:
         finally:
             for table in self._tables.values():
                 table.abandon()
-            if self._store.files.get_file_info(self._desk).type == fs.FileType.Directory:
-                self._store.files.delete_dir(self._desk)
+            with suppress(
+                OSError
+            ):  # what cannot be deleted is nobody's asset; why it failed counts
+                if self._store.files.get_file_info(self._desk).type == fs.FileType.Directory:
+                    self._store.files.delete_dir(self._desk)
 
     def _publish(self) -> None:
         """Moves parts into place, then the manifest: from here on the asset exists."""

@@ -105,6 +105,16 @@ def test_a_set_that_is_not_there_or_lacks_a_column_is_refused_by_name(tmp_path: 
         address("problems", version)
 
 
+def test_a_set_of_which_no_row_can_be_compared_with_is_refused(tmp_path: Path) -> None:
+    version = beside(tmp_path)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ExternalError, match=r"none of its rows .*\(picture_missing 2\): mend"):
+        Clear(version)
+    (tmp_path / "bench.jsonl").write_text("")
+    with pytest.raises(ExternalError, match=r"none of its rows .*\(it is empty\): mend"):
+        Clear(version)
+
+
 def test_the_content_of_an_external_set_decides_the_problems_and_its_place_does_not(
     tmp_path: Path,
 ) -> None:

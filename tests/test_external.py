@@ -187,6 +187,42 @@ def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
         next(asked(tmp_path / "set.csv"))
 
 
+def test_folders_and_pipes_that_are_called_like_files_are_no_part_of_a_set(tmp_path: Path) -> None:
+    """Spark and Dask write folders of that name."""
+    (tmp_path / "a.parquet").mkdir()
+    os.mkfifo(tmp_path / "b.jsonl")
+    with pytest.raises(ExternalError, match=r"holds no \.jsonl or \.parquet file"):
+        next(asked(tmp_path))
+    lines(tmp_path, GOOD)
+    before = external.digest(tmp_path)
+    assert reasons(tmp_path) == [""]
+    assert external.digest(tmp_path / "set.jsonl") == before
+    pq.write_table(
+        pa.table({"question": ["Q?"], "image": [png()]}), tmp_path / "a.parquet" / "0.parquet"
+    )
+    assert reasons(tmp_path / "a.parquet") == [""]
+
+
+def test_a_column_of_dates_beyond_all_years_is_no_question(tmp_path: Path) -> None:
+    late = pa.array([2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"question": late, "image": ["a.png"]}), tmp_path / "set.parquet")
+    with pytest.raises(ExternalError, match=r"set\.parquet is damaged or no parquet"):
+        list(asked(tmp_path))
+
+
+def test_a_set_that_may_not_be_read_is_named_by_its_hash_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lines(tmp_path, GOOD)
+
+    def refuse(self: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever tests may be root
+    with pytest.raises(ExternalError, match=r"set\.jsonl cannot be read: Permission denied: make"):
+        external.digest(path)
+
+
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     path = lines(tmp_path, GOOD)
     with pytest.raises(

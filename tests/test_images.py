@@ -422,6 +422,18 @@ def test_sixteen_bit_grey_between_two_levels_is_one_of_them() -> None:
     assert off.max() < 1
 
 
+def test_a_large_picture_of_sixteen_bits_is_read_as_a_small_one_in_little_memory() -> None:
+    across, down = np.meshgrid(np.arange(1500), np.arange(1000))
+    deep = (across * 43 + down).astype(np.uint16)
+    data = saved(Pillow.fromarray(deep), "TIFF")
+    tracemalloc.start()
+    pixels = read(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(pixels[..., 0], deep // 257)  # 65535 is 255, and levels are cut down
+    assert peak < 16 * deep.size  # bytes; all of it as floats takes 8 for each level, several times
+
+
 def test_sixteen_bit_grey_is_read_in_either_byte_order() -> None:
     deep = np.array([[0, 257, 514, 65535]], dtype=">u2")
     fields = ((256, 4), (257, 1), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (279, 8))
@@ -429,6 +441,14 @@ def test_sixteen_bit_grey_is_read_in_either_byte_order() -> None:
     data = b"MM\0*" + struct.pack(">I", 16) + deep.tobytes()
     data += struct.pack(">H", len(fields)) + entries + bytes(4)
     assert read(data)[0, :, 0].tolist() == [0, 1, 2, 255]
+
+
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_sixteen_bit_grey_whose_nought_is_white_is_turned_over(orientation: int) -> None:
+    deep = Pillow.fromarray(np.array([[0, 257, 514, 65535]], dtype=np.uint16))
+    data = saved(deep, "TIFF", tiffinfo={262: 0, 274: orientation})
+    shown = read(data)[0, :, 0].tolist()
+    assert shown == ([255, 254, 253, 0] if orientation == 1 else [0, 253, 254, 255])
 
 
 def test_the_transparent_level_of_sixteen_bit_grey_is_laid_on_white() -> None:

@@ -81,6 +81,7 @@ def test_nothing_is_copied_out_of_a_cache_by_a_part_s_name(
     [
         {"sha256": "0" * 63}, {"sha256": None}, {"sha256": "x" * 64}, {"bytes": -1},
         {"bytes": "many"}, {"bytes": None}, {"rows": -1}, {"rows": None}, {"rows": [9]},
+        {"bytes": float("inf")}, {"bytes": float("nan")}, {"bytes": True}, {"rows": 9.0},
     ],
     ids=str,
 )  # fmt: skip

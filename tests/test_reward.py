@@ -51,7 +51,8 @@ def test_an_option_s_own_text_names_it_also_where_it_looks_like_something_else()
         (".5", Fraction(1, 2)), ("about 3.", 3), ("3 or 3", 3), ("It is 7, I think", 7),
         ("12.50 m", Fraction(25, 2)), ("3m", 3), ("1,234,567.5", Fraction(2469135, 2)),
         ("minus 5", -5), ("- 5", -5), ("–5", -5), ("50 percent", Fraction(1, 2)), ("frame1: 5", 5),
-        ("frame12: 5", 5), ("5.", 5),
+        ("frame12: 5", 5), ("5.", 5), ("negative 5", -5), ("5 per cent", Fraction(1, 20)),
+        ("There are chairs — five in all", 5), ("At this point three are left", 3),
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_people_write_them(text: str, value: Fraction | int) -> None:
@@ -62,7 +63,9 @@ def test_numbers_are_read_as_people_write_them(text: str, value: Fraction | int)
     "text",
     ["", "none", "3 or 4", "one or two", "1,23", "3.4.5", "1/0", "1e400", "99**98**97", "m3", "NaN",
      "inf", "9" * 5000, "1e9999999999", "one hundred", "two thousand", "2.5 million", "5k",
-     "one half", "two thirds", "1½", "±3", "10²", "no one", "1__0", "1/1" + "0" * 45, "1.e3"],
+     "one half", "two thirds", "1½", "±3", "10²", "no one", "1__0", "1/1" + "0" * 45, "1.e3",
+     "minus five", "negative five", "-five", "non-zero", "point five", "five point five",
+     "five percent", "five %", "2^2"],
 )  # fmt: skip
 def test_two_numbers_or_none_are_no_answer(text: str) -> None:
     assert number(text) is None

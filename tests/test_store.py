@@ -1,5 +1,6 @@
 """The store: what is written is read back, and nothing that dies half-way is taken for an asset."""
 
+import errno
 import hashlib
 import json
 import random
@@ -466,6 +467,21 @@ def test_a_failure_while_publishing_leaves_no_asset_and_an_empty_desk(
     assert not any(name.startswith("tmp") for name in everything(store))
     write(store, OLD, SHOWN)
     assert read(store) == OLD
+
+
+def test_a_desk_that_cannot_be_cleared_does_not_hide_why_the_writer_failed(store: Store) -> None:
+    class Dying(fs.LocalFileSystem):  # type: ignore[misc]
+        """A disk that may not be written any more once it was full."""
+
+        def move(self, here: str, there: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def delete_dir(self, place: str) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.raises(StoreError, match=r"No space left on device.*; make room there"):
+        write(Store(Dying(), store.root), OLD, SHOWN)
+    assert store.manifest("asset", "address") is None
 
 
 # The same address asks for the same rows, but a model that samples does not always give them.

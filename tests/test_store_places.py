@@ -26,20 +26,20 @@ parts.GROUP_BYTES, store.PART_BYTES = 32 * 2**10, 128 * 2**10
 disk = Path(sys.argv[1])
 
 
-def write(address="address"):
+def write(address="address", rows=30):
     noise = random.Random(1)
     with store.Writer(store.Store.at(disk / "data"), "asset", address, {"rows": SCHEMA}) as writer:
-        for n in range(30):
+        for n in range(rows):
             picture = {"bytes": noise.randbytes(10_000), "path": None}
             writer.append("rows", {"n": n, "images": [picture]})
         writer.add("notes/of/it.txt", disk / "notes")
 
 
-def outcome():
+def outcome(rows=30):
     """What the writer said, and what there is: files, and whether the asset is whole."""
     place = store.Store.at(disk / "data")
     try:
-        write()
+        write(rows=rows)
         said = None
     except store.StoreError as error:
         said = str(error)
@@ -49,16 +49,19 @@ def outcome():
     return {"said": said, "left": left, "whole": whole, "there": manifest is not None}
 
 
-def full(room):
+def full(room, rows=30):
     """Leaves so many kilobytes on the disk, and writes."""
     (disk / "filler").write_bytes(bytes(1024 * (1024 - 4 * 12 - room)))
-    told = outcome()
+    told = outcome(rows)
     (disk / "filler").unlink()
     return told
 
 
 (disk / "notes").write_bytes(b"note " * 4000)
-told = {"full": [full(room) for room in range(0, 400, 12)]}
+parts.GROUP_BYTES = 32 * 2**20
+told = {"within a column": [full(room, rows=300) for room in (0, 200, 900)]}  # a group of 3 MB
+parts.GROUP_BYTES = 32 * 2**10
+told["full"] = [full(room) for room in range(0, 400, 12)]
 told["after"] = outcome()
 subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
 try:
@@ -112,6 +115,14 @@ def test_a_full_disk_leaves_the_asset_whole_or_absent(told: dict[str, Any]) -> N
         assert outcome["whole"] == outcome["there"] == written
         assert not any(name.startswith("data/tmp/") for name in outcome["left"])
         assert bool(outcome["left"]) == written
+
+
+def test_a_disk_that_fills_within_a_column_does_not_end_the_process(told: dict[str, Any]) -> None:
+    """Where a column is cut by its contents, Arrow aborts when a page cannot be written."""
+    for outcome in told["within a column"]:
+        assert "No space left on device" in outcome["said"]
+        assert "make room there" in outcome["said"]
+        assert outcome["left"] == []
 
 
 def test_once_there_is_room_the_next_writer_is_undisturbed(told: dict[str, Any]) -> None:

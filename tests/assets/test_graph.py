@@ -18,11 +18,13 @@ from pipeline import canvas, reward, rollout, rows
 from pipeline.decisions import Decision
 from pipeline.images import read
 from pipeline.reward import Rules
-from pipeline.store import Store
+from pipeline.store import Store, StoreError
 from pipeline.teachers.oracle import Rates
-from pipeline.types import Stop
+from pipeline.types import Op, Step, Stop, Trajectory, Turn
 from pipeline.versions import Version, parse
 from tests.assets.conftest import TINY, build_all, digests
+from tests.conftest import box, plain_problem
+from tests.conftest import line as way
 
 
 def moved(text: str) -> set[str]:
@@ -130,6 +132,22 @@ def test_what_goes_into_a_set_comes_out_kept_or_dropped_with_its_reason(
     assert kept
 
 
+def test_faults_are_told_to_a_teacher_and_end_what_a_student_does(store: Store) -> None:
+    text = TINY.replace("max_context: 6144", "max_context: 6144, on_fault: tell")
+    text = text.replace(
+        "{kind: oracle}, sampling", "{kind: oracle, rates: {malformed: 0.3}}, sampling"
+    )
+    text = text.replace("slip: 0.4", "malformed: 0.3")
+    made = build_all(parse("tiny", text), store)
+
+    def gone_on(asset: str) -> int:
+        told = made[asset].rows("trajectories", ["turns"])
+        return sum(any(turn["kind"] == "fault" for turn in row["turns"][:-1]) for row in told)
+
+    assert gone_on("teacher_trajectories") > 0
+    assert gone_on("reflective_trajectories") == 0
+
+
 def test_an_exported_row_rebuilds_problem_trajectory_and_observations(
     whole: dict[str, Built],
 ) -> None:
@@ -219,6 +237,46 @@ def test_a_lost_row_a_wrong_count_and_a_damaged_part_are_found(
     finding = checks.parts_intact(built)
     assert not finding.passed
     assert "cold-00000.parquet" in finding.said
+
+
+@pytest.mark.parametrize("counts", [None, 3, {"kept": "many"}, {"kept": -1}, {"kept": True}])
+def test_a_manifest_that_counts_nothing_is_named_with_the_remedy(
+    counts: object, tiny: Version, store: Store
+) -> None:
+    built = build("problems", tiny, store)
+    path = Path(built.path) / "manifest.json"
+    content = json.loads(path.read_text())
+    content["facts"]["yield"] = counts
+    path.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=r"manifest\.json counts no rows .*; delete its folder"):
+        find("problems", tiny, store)
+
+
+PLACED = [  # marks on a problem of one picture of 224 × 224 px; does each lie on it?
+    (box(10, 10, 60, 60), True),
+    (box(10, 10, 60, 60, k=2), False),
+    (box(10, 10, 60, 60, k=0), False),
+    (box(10, 10, 225, 60), False),
+    (box(10, 10, 10, 60), False),
+    (way(10, 10, 300, 10), True),
+    (way(230, 10, 300, 10), False),
+]
+
+
+@pytest.mark.parametrize(("op", "lies"), PLACED)
+def test_a_mark_off_its_picture_or_on_one_that_is_not_there_is_found(op: Op, lies: bool) -> None:
+    good = box(100, 100, 140, 140)
+    turns = tuple(Turn("", Step("So.", (drawn,))) for drawn in (op, good))
+    told = Trajectory("plain-1", 0, turns, Stop.TOO_MANY_TURNS)
+    placed = checks._placed(plain_problem(), told)
+    assert [size is not None and checks._lies_on(one, size) for one, size in placed] == [lies, True]
+
+
+def test_an_observation_is_there_for_the_step_after_it_and_not_before() -> None:
+    steps = [Step("So.", (box(10 * k, 10, 60, 60, k=k),)) for k in (1, 2, 4)]
+    told = Trajectory("plain-1", 0, tuple(Turn("", step) for step in steps), Stop.TOO_MANY_TURNS)
+    placed = checks._placed(plain_problem(), told)
+    assert [size is not None for _, size in placed] == [True, True, False]
 
 
 def test_unbalanced_letters_are_found() -> None:

@@ -1,6 +1,7 @@
 """A folder of pictures with annotations, from the version file to problems, splits and the report."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipeline import teachers
 from pipeline.fields import VersionError
 from pipeline.images import BadPicture
 from pipeline.importing import choose
-from pipeline.imports import Columns, HuggingFaceImport, SourceError, VilasrImport
+from pipeline.imports import Columns, HuggingFaceImport, SourceError, VilasrImport, digest
 from pipeline.measuring import measure
 from pipeline.sources.ingest import BadRow
 from pipeline.store import Store
@@ -310,6 +311,16 @@ def test_data_decides_the_address_and_whose_it_is_does_not(folder: Path) -> None
     assert other != before
     lines(folder / "annotations.jsonl", [row("a.png", "How much?")])
     assert address("problems", folder_of()) not in (before, other)
+
+
+def test_a_pipe_is_no_data_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="is not there: put the data there"):
+        digest(tmp_path / "pipe")
+    (tmp_path / "a.txt").write_text("a")
+    before = digest(tmp_path)
+    (tmp_path / "pipe").unlink()
+    assert digest(tmp_path) == before
 
 
 def test_a_version_means_the_data_that_it_first_saw(folder: Path) -> None:
