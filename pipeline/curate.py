@@ -84,7 +84,7 @@ def sift(rows: Iterable[Graded], filters: Sequence[Filter]) -> Iterator[tuple[Gr
 
 
 def cold_filters(min_turns: int, by_hand: Mapping[str, Decision] = NOBODY) -> list[Filter]:
-    """METHOD's cold set: solved, well-formed, long enough, on the grid, and no exact copies."""
+    """The cold set: solved, well-formed, long enough, on the grid, and no exact copies."""
     own = [is_solved, well_formed, long_enough(min_turns), on_grid]
     return [answered, decided(by_hand), *own, unique()]
 

@@ -38,7 +38,7 @@ LINE_MATCH = 0.15  # of the diagonal: the mean end distance at which a line is w
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a version may set of the score (METHOD's β, w_draw and `solved_at`)."""
+    """What a version may set of the score (β, w_draw and `solved_at`)."""
 
     beta: float = 0.0
     solved_at: float = 0.9

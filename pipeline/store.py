@@ -30,7 +30,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from pipeline.manifest import MANIFEST, Manifest, table_of
-from pipeline.parts import IMAGES, Parts
+from pipeline.parts import Parts
+from pipeline.row_groups import IMAGES
 from pipeline.rows import SCHEMA_VERSION, Row
 
 PART_BYTES = 256 * 2**20  # of a part, before it is closed after a row group
@@ -289,9 +290,7 @@ class Writer:
         finally:
             for table in self._tables.values():
                 table.abandon()
-            with suppress(
-                OSError
-            ):  # what cannot be deleted is nobody's asset; why it failed counts
+            with suppress(OSError):  # what cannot be deleted is nobody's asset
                 if self._store.files.get_file_info(self._desk).type == fs.FileType.Directory:
                     self._store.files.delete_dir(self._desk)
 

@@ -267,7 +267,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """S of METHOD: ``total`` is 1[correct > β] · (correct + format + w_draw · draw)."""
+    """S: ``total`` is 1[correct > β] · (correct + format + w_draw · draw)."""
 
     correct: float  # S_correct, 0..1
     format: float  # S_format, 0 or 1

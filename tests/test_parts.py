@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs
 
-from pipeline.parts import Pictures, Table, parquet
+from pipeline.parts import parquet
+from pipeline.row_groups import Pictures, RowGroup
 from pipeline.rows import PICTURE, Row
 
 BARE = pa.struct([("bytes", pa.binary())])  # as verl has them
@@ -37,22 +38,21 @@ def test_a_column_of_pictures_is_what_arrow_makes_of_the_rows(picture: pa.DataTy
 def test_the_bytes_of_a_part_are_those_of_arrows_own_table(tmp_path: Path) -> None:
     schema = pa.schema([("n", pa.int64()), ("images", pa.list_(PICTURE))])
     rows: list[Row] = [{"n": n, "images": CELLS[n % 4]} for n in range(2000)]
-    table = Table(schema)
+    group = RowGroup(schema)
     for name in ("ours", "arrows"):
         with parquet(fs.LocalFileSystem(), str(tmp_path / name), schema) as writer:
             if name == "arrows":
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 continue
-            table.writer = writer
             for row in rows:
-                table.take(row)
-            table.write()
+                group.take(row)
+            writer.write_table(group.emptied())
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "arrows").read_bytes()
 
 
 def test_a_waiting_row_holds_no_picture() -> None:
     png = bytes(100_000)
-    table, before = Table(pa.schema([("images", pa.list_(PICTURE))])), sys.getrefcount(png)
-    table.take({"images": [{"bytes": png, "path": None}]})
+    group, before = RowGroup(pa.schema([("images", pa.list_(PICTURE))])), sys.getrefcount(png)
+    group.take({"images": [{"bytes": png, "path": None}]})
     assert sys.getrefcount(png) == before
-    assert table.waiting_bytes == 102_000
+    assert group.weight == 102_000

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from pipeline import parts
+from pipeline import row_groups
 from pipeline import store as store_module
 from pipeline.images import encode
 from pipeline.manifest import Manifest
@@ -46,14 +46,14 @@ import json, os, random, signal, sys, time
 import pyarrow as pa
 from pyarrow import fs
 
-from pipeline import parts, store
+from pipeline import row_groups, store
 from pipeline.rows import PICTURE
 
 SCHEMAS = {
     "shown": pa.schema([("n", pa.int64()), ("images", pa.list_(PICTURE))]),
     "empty": pa.schema([("n", pa.int64())]),
 }
-parts.GROUP_BYTES, store.PART_BYTES = 64 * 2**10, 512 * 2**10
+row_groups.GROUP_BYTES, store.PART_BYTES = 64 * 2**10, 512 * 2**10
 pa.array([{}])  # imports what would else be imported in every fork
 
 
@@ -156,7 +156,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "GROUP_BYTES", 8_000)
+    monkeypatch.setattr(row_groups, "GROUP_BYTES", 8_000)
     monkeypatch.setattr(store_module, "PART_BYTES", 20_000)
 
 
@@ -341,7 +341,7 @@ def test_a_table_over_the_part_size_is_cut_into_parts(store: Store) -> None:
 def test_a_row_group_has_at_most_so_many_rows(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "GROUP_ROWS", 10)
+    monkeypatch.setattr(row_groups, "GROUP_ROWS", 10)
     write(store, [said(n) for n in range(35)])
     metadata = pq.read_metadata(only_part(store))
     sizes = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
@@ -353,7 +353,7 @@ def test_a_row_group_has_at_most_so_many_rows(
 def test_rows_that_just_fill_a_group_or_a_part_are_all_there(
     rows: int, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "GROUP_ROWS", 10)
+    monkeypatch.setattr(row_groups, "GROUP_ROWS", 10)
     monkeypatch.setattr(store_module, "PART_BYTES", 1)  # every group is a part
     manifest = write(store, [said(n) for n in range(rows)])
     assert len(manifest.parts) == -(-rows // 10)

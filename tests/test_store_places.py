@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline import parts, store
+from pipeline import row_groups, store
 from pipeline.rows import PICTURE
 
 SCHEMA = pa.schema([("n", pa.int64()), ("images", pa.list_(PICTURE))])
-parts.GROUP_BYTES, store.PART_BYTES = 32 * 2**10, 128 * 2**10
+row_groups.GROUP_BYTES, store.PART_BYTES = 32 * 2**10, 128 * 2**10
 disk = Path(sys.argv[1])
 
 
@@ -58,9 +58,9 @@ def full(room, rows=30):
 
 
 (disk / "notes").write_bytes(b"note " * 4000)
-parts.GROUP_BYTES = 32 * 2**20
+row_groups.GROUP_BYTES = 32 * 2**20
 told = {"within a column": [full(room, rows=300) for room in (0, 200, 900)]}  # a group of 3 MB
-parts.GROUP_BYTES = 32 * 2**10
+row_groups.GROUP_BYTES = 32 * 2**10
 told["full"] = [full(room) for room in range(0, 400, 12)]
 told["after"] = outcome()
 subprocess.run(["mount", "-o", "remount,ro", disk], check=True)

@@ -1,4 +1,4 @@
-"""Evaluation of checkpoints and policies on held-out problems, as METHOD has it.
+"""Evaluation of checkpoints and policies on held-out problems.
 
 Each model answers every problem ``samples`` times at a temperature, and once greedily. All that it
 wrote is kept; the table is made from what is kept. A run that was ended goes on with what is missing;

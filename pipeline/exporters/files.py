@@ -12,13 +12,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import pyarrow as pa
 from pyarrow import fs
 
-from pipeline.parts import Table, parquet
+from pipeline.parts import Parts
 
 REPORT = "report.json"
 DATA, PICTURES = "data", "images"
@@ -75,58 +74,30 @@ class Rows(Protocol):
 
     def __enter__(self) -> "Rows": ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
 
 class Parquet:
     """``data/train-00000.parquet`` and so on, as the store writes parquet."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        self._folder, self._table = folder / DATA, Table(schema)
-        self._files = fs.LocalFileSystem()
+        self._folder = folder / DATA
+        path = str(self._folder / "train")
+        self._parts = Parts(fs.LocalFileSystem(), path, schema, SHARD_BYTES)
 
     def __enter__(self) -> "Parquet":
         self._folder.mkdir()
         return self
 
     def append(self, row: Mapping[str, Any]) -> None:
-        if self._table.take(dict(row)):
-            self._flush()
-            if self._table.written >= SHARD_BYTES:
-                self._close()
+        self._parts.append(dict(row))
 
-    def _flush(self) -> None:
-        table = self._table
-        if table.writer is None:
-            path = self._folder / f"train-{table.parts:05d}.parquet"
-            table.writer = parquet(self._files, str(path), table.schema)
-        table.write()
-
-    def _close(self) -> None:
-        table = self._table
-        if table.writer is not None:
-            table.writer.close()
-            table.parts += 1
-        table.writer, table.written = None, 0
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                if self._table.waiting or not self._table.parts:  # an empty set is a file, too
-                    self._flush()
-                self._close()
+                self._parts.finish()
         finally:
-            self._table.abandon()
+            self._parts.abandon()
 
 
 class Json:
@@ -150,12 +121,7 @@ class Json:
             self._file.write("\n")
         self._rows += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._as_list:
             self._file.write("\n]\n")
         self._file.close()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from assets.bodies import TABLES, WEIGHT
-from pipeline import parts, rows, tokens
+from pipeline import row_groups, rows, tokens
 from pipeline.manifest import MANIFEST
 from pipeline.protocol import FAMILIES
 from pipeline.store import Store, Writer
@@ -35,7 +35,7 @@ def ids(feed: Feed, refs: list[Ref]) -> list[str]:
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Thirty rows in row groups of two, three samples of each of ten problems."""
-    monkeypatch.setattr(parts, "GROUP_ROWS", 2)
+    monkeypatch.setattr(row_groups, "GROUP_ROWS", 2)
     problems = [problem_of(Modality.IMAGE, PIXELS, n) for n in range(10)]
     done = [(p, solved(p, PIXELS, draws=1 + n % 2)) for n, p in enumerate(problems)]
     with Writer(Store.at(tmp_path), "cold_export", "many", TABLES["export"]) as writer:
