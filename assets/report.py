@@ -5,7 +5,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from assets.graph import NODES
 from assets.inputs import REJECTS
 from pipeline import canvas, curate, figures, rows
 from pipeline.mix import EVERY_SPLIT
+from pipeline.reward import LETTERS
 from pipeline.rollout import retrace
 from pipeline.types import Problem, State, Stop, Trajectory
 
@@ -166,10 +168,10 @@ def _picture(webp: bytes) -> dg.MarkdownMetadataValue:
 
 def _by_task(built: Built) -> str:
     counts = {s: Counter(r["task"] for r in built.rows(s, ["task"])) for s in EVERY_SPLIT}
-    tasks = sorted({task for split in counts.values() for task in split})
-    head = f"| task | {' | '.join(EVERY_SPLIT)} |\n|---|{'---|' * len(EVERY_SPLIT)}"
-    body = [f"| {t} | {' | '.join(str(counts[s][t]) for s in EVERY_SPLIT)} |" for t in tasks]
-    return "\n".join([head, *body])
+    splits = [split for split in EVERY_SPLIT if counts[split]]
+    tasks = sorted({task for split in splits for task in counts[split]})
+    lines = [(task, *(str(counts[split][task]) for split in splits)) for task in tasks]
+    return figures.table(("task", *splits), lines)
 
 
 def _stops(built: Built) -> dict[str, int]:
@@ -178,13 +180,13 @@ def _stops(built: Built) -> dict[str, int]:
 
 
 def _scores(built: Built) -> dict[str, int]:
-    """S of kept and dropped rows together, in bins of `SCORE_BIN`; exactly 0 has its own."""
+    """S of kept and dropped rows together, in bins of `SCORE_BIN` with their upper ends; 0 alone."""
     counts: Counter[int] = Counter()
     for table in (NODES[built.asset].split, REJECTS):
         for row in built.rows(table, ["total"]):
-            counts[-1 if row["total"] == 0 else int(row["total"] / SCORE_BIN)] += 1
-    names = {-1: "0"} | {n: f"{n * SCORE_BIN:g} – {(n + 1) * SCORE_BIN:g}" for n in range(1000)}
-    return {names[n]: counts[n] for n in range(-1, max(counts, default=-1) + 1)}
+            counts[ceil(row["total"] / SCORE_BIN)] += 1
+    names = {0: "0"} | {n: f"≤ {n * SCORE_BIN:g}" for n in range(1, max(counts, default=0) + 1)}
+    return {name: counts[n] for n, name in names.items()}
 
 
 def _reflection(built: Built) -> str:
@@ -215,7 +217,7 @@ def _exported(built: Built) -> str:
         lines.append(
             (row["format"], row["set"], str(row["written"]), omitted or "none", *numbers, where)
         )
-    return figures.table(head, lines)
+    return figures.table(head, lines) if lines else "none: the version lists no `exports`"
 
 
 # Models ------------------------------------------------------------------------------------------
@@ -224,7 +226,8 @@ def _exported(built: Built) -> str:
 def _model(built: Built) -> dict[str, Any]:
     """What a model asset refers to; of one that was trained here, how the training went."""
     row = next(built.rows("policy"), None)
-    shown: dict[str, Any] = {"policy": dg.MetadataValue.md(f"`{row['policy']}`" if row else "none")}
+    policy = f"`{row['policy']}`" if row else "none: the version names no such model"
+    shown: dict[str, Any] = {"policy": dg.MetadataValue.md(policy)}
     if "trained" not in built.manifest.facts:
         return shown
     told = built.manifest.facts["trained"]
@@ -264,11 +267,11 @@ def _sheet(built: Built) -> Any:
     """A contact sheet of the first rows, as pixels; None where there is nothing to show."""
     node = NODES[built.asset]
     if node.tables == "problems":
-        sheet = [(p, canvas.opened(p), f"{p.id}: {p.question} → {p.answer}") for p in _asked(built)]
+        sheet = [(p, canvas.opened(p), f"{p.id}: {_asks(p)}") for p in _of_every_task(built)]
     elif node.tables in ("trajectories", "skills", "cold", "reflective"):
         table = "trajectories" if node.tables == "trajectories" else node.split
         sheet = [
-            (problem, state, f"{told.id}: {told.stop}. {problem.question} → {problem.answer}")
+            (problem, state, f"{told.id}: {told.stop}. {_asks(problem)}")
             for problem, told, state in examples(built, table, SHOWN)
         ]
     else:
@@ -276,13 +279,29 @@ def _sheet(built: Built) -> Any:
     return figures.contact_sheet(sheet) if sheet else None
 
 
-def _asked(built: Built) -> Iterator[Problem]:
-    every = chain.from_iterable(built.rows(split) for split in ("cold", *EVERY_SPLIT))
-    return map(rows.problem, islice(every, SHOWN))
+def _asks(problem: Problem) -> str:
+    """Question and answer; of options the right one, as a text."""
+    right = problem.answer
+    if problem.options:
+        right += f". {problem.options[LETTERS.index(problem.answer)]}"
+    return f"{problem.question} → {right}"
+
+
+def _of_every_task(built: Built) -> Iterator[Problem]:
+    """The first problem of each task, of the first split that has it."""
+    seen: set[str] = set()
+    for split in dict.fromkeys(("cold", *EVERY_SPLIT)):
+        first: dict[str, int] = {}
+        for n, row in enumerate(built.rows(split, ["task"])):
+            first.setdefault(row["task"], n)
+        places = {n for task, n in first.items() if task not in seen}
+        seen |= first.keys()
+        few = islice(built.rows(split), max(places, default=-1) + 1)
+        yield from (rows.problem(row) for n, row in enumerate(few) if n in places)
 
 
 def examples(built: Built, table: str, count: int) -> Iterator[tuple[Problem, Trajectory, State]]:
-    """Trajectories with their pictures, the first of each problem, so that every task appears."""
+    """Trajectories with their pictures, the first of each problem."""
     told = map(rows.trajectory, built.rows(table, rows.TRAJECTORY.names))
     asked = built.inputs.problems(NODES[built.asset].split, pictures=True)
     seen = ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets import bodies, checks
+from assets import bodies, checks, report
 from assets.bodies import TABLES
 from assets.build import Built, build, find
 from assets.checks import checks_of
@@ -303,6 +303,30 @@ def test_pages_get_numbers_plots_and_a_contact_sheet_that_is_small(
     assert len(shown["cold_set"]["score of all that came in"].value) < 1000
     assert "malformed" in shown["teacher_trajectories"]["stop reasons"].value
     assert shown["cold_set"]["rows in"] == 24
+
+
+def test_the_sheet_of_problems_shows_one_of_every_task_with_the_text_of_its_answer(
+    whole: dict[str, Built],
+) -> None:
+    shown = list(report._of_every_task(whole["problems"]))
+    tasks = whole["problems"].version.problems.tasks
+    assert sorted(problem.task for problem in shown) == sorted(tasks)
+    assert all(problem.id.split("-")[1] == "cold" for problem in shown)
+    choices = [problem for problem in shown if problem.options]
+    assert choices
+    for problem in choices:
+        letter, text = problem.answer, problem.options[ord(problem.answer) - ord("A")]
+        assert report._asks(problem) == f"{problem.question} → {letter}. {text}"
+
+
+def test_scores_are_counted_up_to_the_upper_end_of_a_bin(whole: dict[str, Built]) -> None:
+    counts = report._scores(whole["cold_set"])
+    totals = [
+        row["total"] for table in ("cold", "rejects") for row in whole["cold_set"].rows(table)
+    ]
+    assert counts["≤ 2"] == sum(1.75 < total <= 2 for total in totals) > 0
+    assert counts["0"] == sum(total == 0 for total in totals)
+    assert sum(counts.values()) == len(totals)
 
 
 def test_a_picture_that_is_refused_is_in_the_rejects_and_in_the_count(
