@@ -137,9 +137,51 @@ def execute(state: State, step: Step, *said: Turn) -> State:
     colour) from the mark it supersedes. ``said`` is the turn of the step, where turns are kept.
     """
     number = len(state.turns)
-    placed = [(op, state.views[op.k - 1].base) for op in step.ops]
-    heirs = supersede(state.live, placed, state.problem)
-    unused = len(state.live)  # each lineage so far has one live mark
+    views, live, successions = _drawn(state.problem, state.views, state.live, number, step)
+    return State(  # spelled out: `replace` takes twice as long, and this runs for every turn
+        problem=state.problem,
+        sample=state.sample,
+        turns=state.turns + said,
+        views=state.views + views,
+        observed=(*state.observed, len(views)),
+        live=live,
+        successions=(*state.successions, *successions),
+    )
+
+
+def executed(problem: Problem, sample: int, turns: tuple[Turn, ...]) -> State:
+    """What turns come to: the same as executing their steps in turn, without the states between."""
+    views, live = opened(problem).views, tuple[Mark, ...]()
+    observed, successions = list[int](), list[Succession]()
+    for number, turn in enumerate(turns):
+        added: tuple[View, ...] = ()
+        if isinstance(turn.parsed, Step):
+            added, live, more = _drawn(problem, views, live, number, turn.parsed)
+            views += added
+            successions += more
+        observed.append(len(added))
+    return State(
+        problem=problem,
+        sample=sample,
+        turns=turns,
+        views=views,
+        observed=tuple(observed),
+        live=live,
+        successions=tuple(successions),
+    )
+
+
+def _drawn(
+    problem: Problem,
+    views: tuple[View, ...],
+    before: tuple[Mark, ...],
+    number: int,
+    step: Step,
+) -> tuple[tuple[View, ...], tuple[Mark, ...], list[Succession]]:
+    """The step of the turn of that number, drawn: its observations, what is live then, successions."""
+    placed = [(op, views[op.k - 1].base) for op in step.ops]
+    heirs = supersede(before, placed, problem)
+    unused = len(before)  # each lineage so far has one live mark
     on: dict[int, list[Mark]] = {}  # each target's new marks
     marks, successions = [], []
     for n, (op, base) in enumerate(placed):
@@ -152,16 +194,8 @@ def execute(state: State, step: Step, *said: Turn) -> State:
         on.setdefault(op.k, []).append(mark)
         marks.append(mark)
     replaced = {earlier.lineage for earlier in heirs.values()}
-    views = tuple(_observation(state.views[k - 1], replaced, fresh) for k, fresh in on.items())
-    return State(  # spelled out: `replace` takes twice as long, and this runs for every turn
-        problem=state.problem,
-        sample=state.sample,
-        turns=state.turns + said,
-        views=state.views + views,
-        observed=(*state.observed, len(views)),
-        live=(*_without(state.live, replaced), *marks),
-        successions=(*state.successions, *successions),
-    )
+    added = tuple([_observation(views[k - 1], replaced, fresh) for k, fresh in on.items()])
+    return added, (*_without(before, replaced), *marks), successions
 
 
 def _observation(target: View, replaced: set[int], marks: Sequence[Mark]) -> View:

@@ -383,15 +383,19 @@ def _ops(block: str, tool: str, lenient: list[str]) -> tuple[Op, ...]:
         raise _Malformed(f"a JSON {type(rows).__name__} instead of a list of ops")
     if not rows or len(rows) > MAX_OPS:
         raise _Malformed("an empty list" if not rows else f"{len(rows)} ops in one turn")
-    ops = tuple(_op(row, lenient) for row in rows)
-    named = Box if tool == BOX_TOOL else Line
-    if not any(isinstance(op, named) for op in ops):
+    ops = tuple([_op(row, lenient) for row in rows])
+    if (Box if tool == BOX_TOOL else Line) not in map(type, ops):
         lenient.append("action")
     return ops
 
 
 def _load(block: str) -> Any:
-    if not _FLAT.fullmatch(block) and (deepest := _deepest(block)) > MAX_DEPTH:
+    opened = block.count("[") + block.count("{")  # mostly so few that none need be looked at
+    if (
+        opened > MAX_DEPTH
+        and not _FLAT.fullmatch(block)
+        and (deepest := _deepest(block)) > MAX_DEPTH
+    ):
         raise _Malformed(f"brackets {deepest} deep")
     try:
         return _JSON.decode(block)

@@ -87,7 +87,9 @@ def executed(state: State) -> Iterator[Mark]:
     k = len(state.problem.images)
     for step, added in enumerate(state.observed):
         for view in state.views[k : k + added]:
-            yield from (mark for mark in view.marks if mark.step == step)
+            for mark in view.marks:
+                if mark.step == step:
+                    yield mark
         k += added
 
 
@@ -153,12 +155,14 @@ def _paper(groups: Iterable[Sequence[Mark]], repeats: Tolerance) -> bool:
 
 
 def _relocations(
-    problem: Problem, state: State, groups: Iterable[Sequence[Mark]]
+    problem: Problem, state: State, groups: Sequence[Sequence[Mark]]
 ) -> Iterator[tuple[Mark, Mark]]:
     """A mark that supersedes nothing, where its label names one true object drawn elsewhere before.
 
     The latest such mark that was still live counts, once: two marks do not move the same one.
     """
+    if not groups:
+        return
     heirs = {id(s.later) for s in state.successions}
     died = {id(s.earlier): s.later.step for s in state.successions}
     moved: set[int] = set()

@@ -175,10 +175,7 @@ def _first_repeat(state: State, ops: list[Op], repeats: Tolerance) -> Op | None:
 
 def retrace(problem: Problem, trajectory: Trajectory) -> State:
     """What a trajectory came to: its views, live marks and successions, from its stored ops."""
-    state = canvas.opened(problem, trajectory.sample)
-    for turn in trajectory.turns:
-        state = _after(state, turn)
-    return state
+    return canvas.executed(problem, trajectory.sample, trajectory.turns)
 
 
 async def rollout(
