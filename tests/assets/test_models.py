@@ -260,7 +260,7 @@ def test_a_seat_that_is_empty_holds_no_policy_and_is_not_evaluated(
 ) -> None:
     built = build_all(tiny, store, trainers)
     assert list(built["base_model"].rows("policy")) == []
-    assert metadata(built["grpo_model"])["policy"].value == "none"
+    assert metadata(built["grpo_model"])["policy"].value == "none: the version names no such model"
     assert trainers.config("trainers.evaluate")["names"] == ["cold_model", "reflective_model"]
     assert {module for module, _ in trainers.asked} == {"trainers.evaluate"}
     for check in checks_of("grpo_model"):
