@@ -12,7 +12,7 @@ from assets.inputs import Inputs, put, with_rejects
 from assets.underway import Tell, telling
 from pipeline import curate, problems, rows, shape, skills, teachers
 from pipeline.asking import asking
-from pipeline.crew import workers as workers
+from pipeline.crew import workers
 from pipeline.decisions import ACCEPTED, REJECTED
 from pipeline.failing import Runs, within
 from pipeline.importing import Ledger

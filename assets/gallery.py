@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from assets.inputs import REJECTS, Inputs, put
-from pipeline import curate, gallery, rows
+from pipeline import crew, curate, gallery, rows
 from pipeline.exhibits import ENCODER, Exhibit, Group
 from pipeline.rows import Row
 from pipeline.store import Writer
@@ -114,9 +114,7 @@ def of_each(version: Version, inputs: Inputs, stages: Iterable[str], most: int) 
 
 def workers(trajectories: int) -> int:
     """Processes that draw a page of so many."""
-    from assets.bodies import workers as allowed  # which names the body above, too
-
-    return allowed() if trajectories > ALONE else 1
+    return crew.workers() if trajectories > ALONE else 1
 
 
 def notes(version: Version, inputs: Inputs, shown: Mapping[str, int]) -> list[str]:

@@ -193,6 +193,7 @@ def test_retracing_brings_back_what_the_rollout_saw() -> None:
     assert isinstance(done, Trajectory)
     back = retrace(plain_problem(), done)
     assert (back.views, back.live, back.successions) == (state.views, state.live, state.successions)
+    assert (back.turns, back.observed) == (done.turns, (*state.observed, 0))
 
 
 def test_thousandths_are_turned_into_pixels_of_the_picture_that_is_named() -> None:
