@@ -208,8 +208,12 @@ def _arguments(
 async def _started(given: dict[str, Any]) -> Any:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it would report to its authors
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    if current_platform.is_cpu():
+        # After a part of a prompt vLLM winds the turn's random stream back: torch's cannot be on a CPU.
+        given = {**given, "enable_chunked_prefill": False}
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**given))
 
 

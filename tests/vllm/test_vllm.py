@@ -17,7 +17,7 @@ from pipeline.policies import Engine
 from pipeline.rollout import Limits, advance, read_turn, retrace
 from pipeline.teachers.local import Local, Sampling, loaded
 from pipeline.teachers.vllm import PromptMismatch, Vllm
-from pipeline.types import Modality, PolicyError, Problem, State, Stop, Trajectory
+from pipeline.types import Modality, PolicyError, Problem, State, Stop, Trajectory, Turn
 from tests.trainers.conftest import problem_of
 from tests.vllm.conftest import BASE, GREEDY, LIMITS, rolled
 from trainers.encode import batch, encode
@@ -217,6 +217,21 @@ def test_a_turn_has_a_stream_of_its_own(policy: Vllm, asked: list[Problem]) -> N
     policy.sample_as(Sampling(2.0, 1.0, 16, seed=2))
     other = rolled(policy, asked[:3], policy.words, samples=3)
     assert sum(own(a) == own(b) for a, b in zip(first, other, strict=True)) < 3
+
+
+def test_more_prompts_than_vllm_reads_in_a_step_are_sampled_too(
+    policy: Vllm, asked: list[Problem]
+) -> None:
+    """A prompt that is read in two parts would end the engine: see `_started`."""
+    policy.sample_as(Sampling(1.0, 1.0, 4, seed=1))
+    states = [canvas.opened(problem, sample) for problem in asked for sample in range(20)]
+
+    async def at_once() -> list[Turn]:
+        return await asyncio.gather(*(policy.act(state) for state in states))
+
+    turns = asyncio.run(at_once())
+    assert len({turn.ids for turn in turns}) > 20
+    assert sum(turn.usage.prompt_tokens for turn in turns if turn.usage) > 8192
 
 
 def test_a_turn_that_is_given_up_leaves_the_engine(policy: Vllm, asked: list[Problem]) -> None:
