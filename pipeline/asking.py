@@ -6,11 +6,12 @@ connections are gone, and only then the file of turns is closed.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from pipeline import spending, teachers
+from pipeline.batching import BATCH, Answering, Batching, Outcome
 from pipeline.kept import Kept
 from pipeline.policies import Stage
 from pipeline.protocol import Family
@@ -72,7 +73,9 @@ async def asked_once(
     spent = Spending(spending.prices_of(stage.policy))
     with Kept.at(turns_file(store)) as turns:
         async with aclosing(_Late(make)) as late:
-            yield Replayed(late, identity, turns, limits, family, spent)
+            batched = stage.policy.kind in teachers.BATCHED
+            asked = Batching(late.answers, BATCH) if batched else late
+            yield Replayed(asked, identity, turns, limits, family, spent)
 
 
 class _Late:
@@ -82,9 +85,17 @@ class _Late:
         self._make, self._made = make, list[Policy]()
 
     async def act(self, state: State) -> Turn:
+        return await self._policy().act(state)
+
+    def answers(self, states: Sequence[State]) -> Sequence[Outcome]:
+        made = self._policy()
+        assert isinstance(made, Answering), "its kind is said to answer by the batch"
+        return made.answers(states)
+
+    def _policy(self) -> Policy:
         if not self._made:
             self._made.append(self._make())
-        return await self._made[0].act(state)
+        return self._made[0]
 
     async def aclose(self) -> None:
         while self._made:

@@ -18,6 +18,7 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from pipeline import canvas
+from pipeline.batching import Batching
 from pipeline.canvas import RENDERER
 from pipeline.kept import Kept, Said
 from pipeline.protocol import PROTOCOL, Family, Picture, clean, opening, replies
@@ -65,10 +66,12 @@ class Replayed:
         """
         key = self.key(state)
         said = self._kept.turn(key)
-        if said is not None:
-            self.spending.replay(said)
-        else:
+        if said is None:
             said = await self._asked(state, key)
+        else:
+            self.spending.replay(said)
+            if await self._sat_in():
+                await self._kept.keep(key, self._number, said)  # takes its time, changes nothing
         return read_turn(
             state,
             said.text,
@@ -86,6 +89,7 @@ class Replayed:
     async def _asked(self, state: State, key: bytes) -> Said:
         room = hashlib.sha256(key + str(self.limits.max_context).encode()).digest()[:16]
         if (reason := self._kept.failure(room)) is not None:
+            await self._sat_in()
             raise PolicyError(reason)
         start = time.monotonic()
         try:
@@ -100,6 +104,13 @@ class Replayed:
         said = Said(clean(turn.text), cut, turn.ids, turn.logprobs, turn.usage, took)
         self.spending.pay(said)
         return await self._kept.keep(key, self._number, said)
+
+    async def _sat_in(self) -> bool:
+        """Whether what is known has waited for its batch, as what others say hangs on that."""
+        if isinstance(self.policy, Batching):
+            await self.policy.sit_in()
+            return True
+        return False
 
     def said(self, state: State) -> Said | None:
         """The turn after a state as it came, if it is kept."""

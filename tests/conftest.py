@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline import canvas
+from pipeline.batching import Outcome
 from pipeline.images import Pixels, encode, size_of
 from pipeline.protocol import FAMILIES, write
 from pipeline.rollout import Limits, advance, read_turn
@@ -21,6 +22,7 @@ from pipeline.types import (
     Line,
     Modality,
     Point,
+    Policy,
     Problem,
     Scene,
     State,
@@ -88,6 +90,30 @@ class Saying:
     async def act(self, state: State) -> Turn:
         said = self.texts[len(state.turns) :] or (write(Answer("Enough.", "A")),)
         return read_turn(state, said[0], PIXELS)
+
+
+class ByTheBatch:
+    """A policy that is asked for many turns at once, as a model in this process is.
+
+    ``policy`` may not wait for anything: each of its turns is taken at one go.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    async def act(self, state: State) -> Turn:
+        return await self._policy.act(state)
+
+    def answers(self, states: Sequence[State]) -> list[Outcome]:
+        return [self._answer(state) for state in states]
+
+    def _answer(self, state: State) -> Turn:
+        asked = self._policy.act(state).__await__()
+        try:
+            next(asked)
+        except StopIteration as done:
+            return done.value
+        raise AssertionError("it waits")
 
 
 @pytest.fixture

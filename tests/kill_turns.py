@@ -46,7 +46,7 @@ canvas: {{smallest: 112, largest: 112}}
 problems:
   tasks: {{counting: {{}}}}
   splits: {{skills: 0, cold: {problems}, reflective: 0, rl: 0, evaluation: 0}}
-teacher: {{policy: {{kind: checkpoint, model: scripted}}, sampling: {{samples: 4}}}}
+teacher: {{policy: {{kind: vllm, model: scripted}}, sampling: {{samples: 4}}}}
 cold_model: {{policy: {{kind: oracle}}, sampling: {{samples: 1}}}}
 reflective_model: {{policy: {{kind: oracle}}, sampling: {{samples: 1}}}}
 filters: {{reflective: {{rule: paper}}}}
@@ -123,7 +123,7 @@ def sample(version: Version, place: Path, port: int, run: int, ready: Any) -> No
     """Builds the problems, says so, and samples them; writes down which turns are finished."""
     store = Store.at(place / "data")
     finished = os.open(place / "finished", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    teachers.TEACHERS["checkpoint"] = lambda *_: Asking(port, run)
+    teachers.TEACHERS["vllm"] = lambda *_: Asking(port, run)
     act = Replayed.act
 
     async def noted(self: Replayed, state: State) -> Turn:

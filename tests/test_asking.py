@@ -16,6 +16,7 @@ from pipeline.policies import (
     Policy,
     Sampling,
     Stage,
+    VllmPolicy,
 )
 from pipeline.replay import Replayed
 from pipeline.rollout import rollout
@@ -23,7 +24,7 @@ from pipeline.store import Store
 from pipeline.types import Trajectory
 from pipeline.versions import Version, parse
 from tests.assets.conftest import TINY
-from tests.conftest import Saying, plain_problem
+from tests.conftest import ByTheBatch, Saying, plain_problem
 from tests.scripted import MODEL, Scripted
 
 ORACLE = OraclePolicy(kind="oracle")
@@ -35,6 +36,10 @@ def at(policy: Policy, **sampling: Any) -> Stage:
 
 def checkpoint(model: str, revision: str | None = None) -> CheckpointPolicy:
     return CheckpointPolicy(kind="checkpoint", model=model, revision=revision)
+
+
+def running(model: str) -> VllmPolicy:
+    return VllmPolicy(kind="vllm", model=model)
 
 
 def folder(place: Path, weights: bytes = b"weights", tokenizer: str = "{}") -> str:
@@ -84,19 +89,20 @@ def test_a_model_in_a_folder_is_its_files_and_not_its_place(tmp_path: Path) -> N
     assert str(tmp_path) not in str(one)
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "vllm"])
 def test_a_backend_is_started_only_for_a_turn_that_is_not_kept(
-    tmp_path: Path, version: Version, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, version: Version, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     started: list[str] = []
 
-    def start(*_: object) -> Saying:
+    def start(*_: object) -> ByTheBatch:
         started.append("now")
-        return Saying()
+        return ByTheBatch(Saying())
 
-    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", start)
+    monkeypatch.setitem(teachers.TEACHERS, kind, start)
 
     async def run() -> list[Trajectory]:
-        stage = at(checkpoint("m"))
+        stage = at(checkpoint("m") if kind == "checkpoint" else running("m"))
         async with asking(stage, version, "teacher", Store.at(tmp_path)) as (policy, _):
             runs = rollout(policy, [plain_problem()], 3, version.limits, version.wire)
             return [run async for run in runs if isinstance(run, Trajectory)]
@@ -136,10 +142,10 @@ def test_a_backend_that_was_started_is_closed_however_it_ends(
         engines.append(Engine())
         return engines[-1]
 
-    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", start)
+    monkeypatch.setitem(teachers.TEACHERS, "vllm", start)
 
     async def ask(turns: int) -> None:
-        stage = at(checkpoint("m"))
+        stage = at(running("m"))
         async with asking(stage, version, "teacher", Store.at(tmp_path)) as (policy, _):
             for _ in range(turns):
                 await policy.act(canvas.opened(plain_problem()))

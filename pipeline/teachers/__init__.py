@@ -121,6 +121,7 @@ TEACHERS: dict[str, Callable[["Stage", "Version", int], Policy]] = {
 
 CHEAP = {"oracle", "recorded"}  # asked anew sooner than looked up among the turns that are kept
 LOADED = {"checkpoint", "vllm"}  # whose model may be a folder
+BATCHED = {"checkpoint"}  # what they say hangs, in its last bits, on who is asked with it
 
 
 class NoBackend(Exception):

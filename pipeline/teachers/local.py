@@ -7,13 +7,13 @@ before top-p. Ids that stand for pictures have no probability.
 Does not: keep attention caches from one turn to the next.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pipeline import models, pixels, tokens
+from pipeline.batching import BATCH, Batching, Outcome
 from pipeline.protocol import FAMILIES, Family
 from pipeline.rollout import Limits, check_length, read_turn
 from pipeline.tokens import Vocabulary
@@ -41,15 +41,13 @@ class Local:
     """
 
     def __init__(
-        self, model: Any, processor: Any, limits: Limits, sampling: Sampling, batch: int = 64
+        self, model: Any, processor: Any, limits: Limits, sampling: Sampling, batch: int = BATCH
     ) -> None:
         self.model, self.processor, self.limits, self.sampling = model, processor, limits, sampling
         self.family: Family = FAMILIES[models.family_name(model.config.model_type)]
         models.check_grid(processor, self.family)
         self.words: Vocabulary = tokens.vocabulary(processor)
-        self.batch = batch
-        self._waiting: list[tuple[State, asyncio.Future[Turn]]] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._batching = Batching(self.answers, batch)
 
     async def act(self, state: State) -> Turn:
         """The next turn, sampled together with all others that are due.
@@ -57,43 +55,23 @@ class Local:
         Raises:
             PolicyError: if the prompt alone is longer than the limits' context.
         """
-        future: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
-        self._waiting.append((state, future))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        either: set[asyncio.Future[Any]] = {future, self._worker}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            self._worker.result()  # raises what broke it
-        return await future
+        return await self._batching.act(state)
 
-    async def _work(self) -> None:
-        """Generates for those waiting until nobody is, after all that could come have come."""
-        while self._waiting:
-            count = -1
-            while count != len(self._waiting):
-                count = len(self._waiting)
-                await asyncio.sleep(0)
-            due, self._waiting = self._waiting[: self.batch], self._waiting[self.batch :]
-            self._answer(due)
-            await asyncio.sleep(0)
-
-    def _answer(self, due: Sequence[tuple[State, "asyncio.Future[Turn]"]]) -> None:
-        fitting = []
-        for state, future in due:
+    def answers(self, states: Sequence[State]) -> list[Outcome]:
+        """The turns after some states, sampled in one call, or that a prompt alone is too long."""
+        refused: dict[int, PolicyError] = {}
+        fitting, prompts = [], []
+        for place, state in enumerate(states):
             written = self._prompt(state)
             try:
                 check_length(len(written.ids), self.limits)
             except PolicyError as error:
-                future.set_exception(error)
+                refused[place] = error
             else:
-                fitting.append((state, written, future))
-        if not fitting:
-            return
-        turns = self._turns([state for state, _, _ in fitting], [w for _, w, _ in fitting])
-        for (_, _, future), turn in zip(fitting, turns, strict=True):
-            if not future.done():  # a rollout that was given up
-                future.set_result(turn)
+                fitting.append(state)
+                prompts.append(written)
+        turns = iter(self._turns(fitting, prompts) if fitting else ())
+        return [refused.get(place) or next(turns) for place in range(len(states))]
 
     def _prompt(self, state: State) -> tokens.Written:
         most = self.limits.turns(state.problem)

@@ -27,6 +27,7 @@ from pipeline.types import Policy
 from pipeline.versions import Version, VersionError, parse
 from tests.assets.conftest import TINY, TRAINING, build_all, lay_base
 from tests.assets.pretend import Pretending
+from tests.conftest import ByTheBatch
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Small
@@ -47,7 +48,8 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def speak(stage: Stage, version: Version, seed: int) -> Policy:
         assert isinstance(stage.policy, CheckpointPolicy)
         asked.append(stage.policy.model)
-        return Oracle(Rates(wrong_answer=0.4), seed, version.limits, version.wire, 1024)
+        oracle = Oracle(Rates(wrong_answer=0.4), seed, version.limits, version.wire, 1024)
+        return ByTheBatch(oracle)
 
     monkeypatch.setitem(teachers.TEACHERS, "checkpoint", speak)
     return asked

@@ -42,7 +42,7 @@ canvas: {smallest: 112, largest: 112}
 problems:
   tasks: {counting: {}}
   splits: {skills: 1, cold: 6, reflective: 2, rl: 2, evaluation: 0}
-teacher: {policy: {kind: checkpoint, model: scripted}, sampling: {samples: 2}}
+teacher: {policy: {kind: vllm, model: scripted}, sampling: {samples: 2}}
 cold_model: {policy: {kind: oracle}, sampling: {samples: 1}}
 reflective_model: {policy: {kind: oracle}, sampling: {samples: 1}}
 filters: {cold: {min_turns: 1}, reflective: {rule: none}}
@@ -77,7 +77,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
-    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", server.start)
+    monkeypatch.setitem(teachers.TEACHERS, "vllm", server.start)
     return server
 
 
@@ -310,8 +310,8 @@ def test_the_state_tells_how_far_an_asset_is_while_it_is_sampled(
                 seen.append(state_now())
             return await super().act(state)
 
-    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", Watched().start)
-    monkeypatch.setattr("pipeline.rollout.IN_FLIGHT", 2)
+    monkeypatch.setitem(teachers.TEACHERS, "vllm", Watched().start)
+    monkeypatch.setattr(teachers, "in_flight", lambda _: 2)
     assert state_now()["state"] == "not built"
     sampled(asked, store)
     assert seen[0]["state"] == "being sampled: 0 of 12"
@@ -359,7 +359,7 @@ def test_nobody_is_asked_any_more_when_the_backend_is_closed(
         async def aclose(self) -> None:
             at_close.append(len(flying))
 
-    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", Slow().start)
+    monkeypatch.setitem(teachers.TEACHERS, "vllm", Slow().start)
     build("problems", asked, store)
 
     async def broken_off() -> None:
@@ -380,7 +380,7 @@ def test_a_limit_on_failures_decides_no_address(asked: Version, store: Store) ->
 
 def test_what_is_tried_is_not_paid_again(asked: Version, store: Store, server: Server) -> None:
     said = "\n".join(trial(asked, store, 3, store.desk / "try"))
-    assert "== teacher (checkpoint) on cold problems" in said
+    assert "== teacher (vllm) on cold problems" in said
     assert len(server.asked) == 3 * 1 * 2
     before = set(server.asked)
     assert "\n".join(trial(asked, store, 3, store.desk / "try")) == said
