@@ -8,8 +8,8 @@ Does not: try again, wait its turn, or heed proxies that the environment names.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
-from itertools import cycle
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import httpx2
 import openai
@@ -19,7 +19,6 @@ from pipeline.throttle import Outcome, retry_after_s
 
 MOST_BYTES = 16 * 2**20  # of an answer; 65,536 tokens with their log-probabilities are 10 MB
 CONNECT_S = 20.0
-POOL = 16  # connections; a pool looks through all it has at every request
 OVERLOADED = {429, 503, 529}
 BARRED = {401, 402, 403, 404, 405, 410}
 AGAIN = {408, 409, 425}
@@ -63,10 +62,10 @@ class Secret:
 class Client:
     """One server's; of one event loop. ``url`` is its base URL."""
 
-    def __init__(self, url: str, key: Secret, connections: int, trust: ssl.SSLContext) -> None:
+    def __init__(self, url: str, key: Secret, trust: ssl.SSLContext) -> None:
         self._key = key
         http = httpx2.AsyncClient(
-            transport=_Pools(connections, trust), timeout=None, follow_redirects=False
+            transport=_Connections(trust), timeout=None, follow_redirects=False
         )
         self._openai = openai.AsyncOpenAI(
             base_url=url, api_key=key.told(), max_retries=0, http_client=http, timeout=None
@@ -149,24 +148,28 @@ class _TooLarge(httpx2.ReadError):
     """A body beyond what an answer can be."""
 
 
-class _Pools(httpx2.AsyncBaseTransport):
-    """Several small pools of connections in turn, with capped bodies."""
+class _Connections(httpx2.AsyncBaseTransport):
+    """A transport for each request under way, which keeps its one connection; bodies are capped.
 
-    def __init__(self, connections: int, trust: ssl.SSLContext) -> None:
-        pools = [
-            httpx2.AsyncHTTPTransport(
-                verify=trust,
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL),
-            )
-            for _ in range(-(-connections // POOL))
-        ]
-        self._pools, self._next = pools, cycle(pools)
+    One for all would look through all its connections at every request, and ask the system of each.
+    """
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._trust = trust
+        self._every: list[httpx2.AsyncHTTPTransport] = []
+        self._free: list[httpx2.AsyncHTTPTransport] = []  # the one that was used last is at the end
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.extensions["timeout"] = {"connect": CONNECT_S}
-        response = await next(self._next).handle_async_request(request)
+        lent = self._free.pop() if self._free else self._another()
+        response = None
+        try:
+            response = await lent.handle_async_request(request)
+        finally:
+            if response is None:
+                self._free.append(lent)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _Capped(response.stream)
+        response.stream = _Capped(response.stream, partial(self._free.append, lent))
         length = response.headers.get("content-length", "")
         if (length.isdecimal() and int(length) > MOST_BYTES) or (
             response.headers.get("content-encoding", "identity") != "identity"
@@ -177,14 +180,21 @@ class _Pools(httpx2.AsyncBaseTransport):
             )
         return response
 
+    def _another(self) -> httpx2.AsyncHTTPTransport:
+        kept = httpx2.Limits(max_connections=None, max_keepalive_connections=1)
+        self._every.append(httpx2.AsyncHTTPTransport(verify=self._trust, limits=kept))
+        return self._every[-1]
+
     async def aclose(self) -> None:
-        for pool in self._pools:
-            await pool.aclose()
+        for transport in self._every:
+            await transport.aclose()
 
 
 class _Capped(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    """A body of at most `MOST_BYTES`; ``done`` is called when nothing more is read of it."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, done: Callable[[], None]) -> None:
+        self._stream, self._done = stream, [done]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         read = 0
@@ -195,4 +205,8 @@ class _Capped(httpx2.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        finally:
+            while self._done:  # once, however often it is closed
+                self._done.pop()()

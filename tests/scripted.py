@@ -59,6 +59,7 @@ class Scripted:
         self.answered: Counter[Any] = Counter()  # whole answers by seed
         self.now = self.most = 0  # requests worked on at once
         self.busy_s = 0.0
+        self.opened = 0  # connections, so far
         self.keep = True  # what was asked
         self.refusal = ""  # in other words
         self._slots = asyncio.Semaphore(slots)
@@ -87,6 +88,7 @@ class Scripted:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.opened += 1
         try:
             while await self._one(reader, writer):
                 pass

@@ -196,7 +196,7 @@ def test_a_server_that_takes_no_max_tokens_is_told_the_limit_as_it_wants_it() ->
 
 
 def test_a_refusal_that_asks_for_the_other_limit_names_the_field() -> None:
-    error = Client("http://127.0.0.1:1/v1", Secret(KEY), 1, trusted())._refused(
+    error = Client("http://127.0.0.1:1/v1", Secret(KEY), trusted())._refused(
         httpx2.Response(
             400,
             json={
@@ -387,7 +387,7 @@ def test_a_servers_words_are_told_on_one_line_that_a_table_can_hold(wrong: str) 
 @pytest.mark.parametrize("before", range(240, 310, 7))
 def test_a_key_is_blotted_out_before_words_are_cut(before: int) -> None:
     words = "x" * before + KEY
-    client = Client("http://127.0.0.1:1/v1", Secret(KEY), 1, trusted())
+    client = Client("http://127.0.0.1:1/v1", Secret(KEY), trusted())
     refused = client._refused(httpx2.Response(500, json={"error": {"message": words}}))
     broken = client._broken(OSError(words))
     for error in (refused, broken):
@@ -515,3 +515,35 @@ def test_with_a_fifth_of_requests_failing_every_trajectory_is_there_once() -> No
 @pytest.mark.slow
 def test_with_a_fifth_of_requests_failing_four_thousand_trajectories_are_there_once() -> None:
     accounted_for(1000, 4, 0.2)
+
+
+@pytest.mark.parametrize("fault", ["", "busy", "broken", "no json"])
+def test_connections_are_used_again_and_no_more_are_opened_than_are_asked_at_once(
+    fault: str,
+) -> None:
+    async def ask() -> None:
+        async with Scripted(lambda *_: fault, latency_s=lambda _: 0.005) as server:
+            teacher = endpoint(server.url, retries=0)
+            for _ in range(5):
+                states = [canvas.opened(plain_problem(), sample) for sample in range(3)]
+                asked = (teacher.act(state) for state in states)
+                await asyncio.gather(*asked, return_exceptions=True)
+            assert sum(server.faults.values()) == 15
+            assert server.opened <= 3
+            await teacher.aclose()
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip", "cut", "huge"])
+def test_another_connection_takes_the_place_of_one_that_was_given_up(fault: str) -> None:
+    async def ask() -> None:
+        async with Scripted(first_then(fault, fault)) as server:
+            teacher = endpoint(server.url, timeout_s=1.0, retries=3)
+            await teacher.act(canvas.opened(plain_problem()))
+            await teacher.act(canvas.opened(plain_problem(), 1))
+            assert sum(server.faults.values()) == 4
+            assert server.opened == 3
+            await teacher.aclose()
+
+    asyncio.run(ask())

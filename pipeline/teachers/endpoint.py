@@ -171,7 +171,7 @@ class Endpoint:
     async def _lend(self) -> AsyncGenerator[_Lent, None]:
         """A generator, because a loop closes those that are open when it shuts down."""
         asked, trust = self.policy, trusted()
-        clients = tuple(Client(url, self._key, asked.in_flight, trust) for url in asked.servers)
+        clients = tuple(Client(url, self._key, trust) for url in asked.servers)
         chance = Random(f"{self.seed}/servers")
         servers = Servers(asked.servers, asked.in_flight, asked.patience_s, chance)
         try:
