@@ -21,6 +21,7 @@ from assets.underway import lives
 
 TAG = "drawloop/backfill"
 LOOK_S = 1.0  # between two looks at the runs
+SILENT_S = 600.0  # in which a run says which process it goes on in, however busy the machine is
 DAEMONLESS = "SyncInMemoryRunCoordinator", "DefaultRunCoordinator"
 PID = re.compile(r"\(pid: (\d+)\)")
 
@@ -53,11 +54,13 @@ def backfill(versions: Sequence[str], job: str, told: Callable[[Outcome], None])
         _needs_no_daemon(opened)
         mark = uuid.uuid4().hex
         _start(versions, job, mark)
+        started = time.monotonic()
         ended: dict[str, Outcome] = {}
         while len(ended) < len(versions):
             for run in _runs(opened, mark):
                 version = run.tags["dagster/partition"]
-                outcome = None if version in ended else _outcome(opened, run, version)
+                late = time.monotonic() - started > SILENT_S
+                outcome = None if version in ended else _outcome(opened, run, version, late)
                 if outcome is not None:
                     ended[version] = outcome
                     told(outcome)
@@ -97,19 +100,20 @@ def _runs(opened: Any, mark: str) -> Sequence[Any]:
     return found
 
 
-def _outcome(opened: Any, run: Any, version: str) -> Outcome | None:
-    """What became of a run; None while it goes on."""
+def _outcome(opened: Any, run: Any, version: str, late: bool) -> Outcome | None:
+    """What became of a run; None while it goes on. ``late``: by now it has told its process."""
     if run.is_finished:
         state = {"SUCCESS": "success", "FAILURE": "failure"}.get(run.status.value, "canceled")
         cause = _cause(opened, run.run_id) if state == "failure" else ""
         return Outcome(version, run.run_id, state, cause)
     worker = _worker(opened, run.run_id)
-    if worker is None or lives(worker):
+    if lives(worker) if worker is not None else not late:
         return None
     again = opened.get_run_by_id(run.run_id)  # it may have ended between the two looks
     if again is None or again.is_finished:
         return None
-    return Outcome(version, run.run_id, "lost", f"its process {worker} is gone: start it again")
+    gone = f"its process {worker} is gone" if worker else f"it told no process in {SILENT_S:.0f} s"
+    return Outcome(version, run.run_id, "lost", f"{gone}: start it again")
 
 
 def _cause(opened: Any, run: str) -> str:

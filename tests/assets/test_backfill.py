@@ -8,8 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from assets.backfill import _outcome
 from assets.underway import lives
 from tests.assets.conftest import TINY
 from tests.assets.test_cli import BIN, add, drawloop, place
@@ -53,6 +55,20 @@ def test_a_process_is_known_to_live_or_to_be_gone() -> None:
     gone = subprocess.Popen([shutil.which("true") or "true"])
     gone.wait()
     assert not lives(gone.pid)
+
+
+def test_a_run_that_never_tells_its_process_is_lost_in_the_end() -> None:
+    with dg.DagsterInstance.ephemeral() as opened:
+        opened.add_run(dg.DagsterRun("all", run_id="silent", status=dg.DagsterRunStatus.STARTING))
+        run = opened.get_run_by_id("silent")
+        assert _outcome(opened, run, "tiny", late=False) is None
+        lost = _outcome(opened, run, "tiny", late=True)
+        assert lost is not None
+        assert (lost.state, lost.good) == ("lost", False)
+        assert "told no process in 600 s" in lost.cause
+        opened.report_run_canceled(run)
+        ended = _outcome(opened, run, "tiny", late=True)
+        assert ended is None, "it ended between two looks"
 
 
 @pytest.mark.slow
