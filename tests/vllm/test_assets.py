@@ -19,17 +19,15 @@ from tests.vllm.conftest import BASE
 from trainers.grpo import train
 from trainers.grpo_config import GrpoConfig
 
-ENGINE = {"eager": True, "picture_cache": 0.5, "at_once": 32}
+ENGINE = {"eager": True, "picture_cache": 0.5, "at_once": 64}
 
 
-def through_vllm(**splits: int) -> Version:
-    """The version `mini` whose cold model is the base, run by vLLM."""
+def through_vllm() -> Version:
+    """The version `mini`, whole, whose cold model is the base, run by vLLM."""
     said = yaml.safe_load((versions.folder() / "mini.yaml").read_text().replace("5e-", "5.0e-"))
     policy = {"kind": "vllm", "model": str(BASE), "dtype": "float32", "engine": ENGINE}
     said["cold_model"]["policy"] = policy
-    said["cold_model"]["sampling"]["samples"] = 2
     said["reflective_model"]["policy"]["lr"] = 1e-4
-    said["problems"]["splits"] |= splits
     return parse("mini-vllm", yaml.safe_dump(said))
 
 
@@ -38,22 +36,22 @@ def engines() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "vllm"}
 
 
-def test_the_reflective_trajectories_of_mini_are_sampled_by_vllm(
+def test_all_the_reflective_trajectories_of_mini_are_sampled_by_vllm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRAWLOOP_DATA", str(tmp_path / "data"))
-    version = through_vllm(reflective=24, cold=4, skills=4, rl=4, evaluation=4)
+    version = through_vllm()
     store, before = Store.at(), engines()
     built = {a: build(a, version, store) for a in needed(["reflective_set"], version)}
     assert engines() == before, "an engine ends with the asset"
     made = built["reflective_trajectories"].manifest
     counts = made.facts["yield"]
-    assert counts == {"kept": 48}
+    assert counts == {"kept": 160 * 8}
     where = address("reflective_trajectories", version)
     told = store.rows("reflective_trajectories", where, "trajectories")
     runs = [rows.trajectory(row) for row in told]
-    assert [run.sample for run in runs] == [0, 1] * 24
-    assert sum(len(run.turns) > 1 for run in runs) > 24  # most of them draw
+    assert [run.sample for run in runs] == [*range(8)] * 160
+    assert sum(len(run.turns) > 1 for run in runs) > 640  # most of them draw
     assert all(turn.ids and turn.logprobs for run in runs for turn in run.turns)
     print("\n", counts, built["reflective_set"].manifest.facts["yield"])
 
