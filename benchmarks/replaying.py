@@ -40,7 +40,7 @@ canvas: {{smallest: 112, largest: 224}}
 problems:
   tasks: {{{tasks}}}
   splits: {{skills: 0, cold: {problems}, reflective: 0, rl: 0, evaluation: 0}}
-teacher: {{policy: {{kind: checkpoint, model: scripted}}, sampling: {{samples: 4}}}}
+teacher: {{policy: {{kind: vllm, model: scripted, engine: {{at_once: 64}}}}, sampling: {{samples: 4}}}}
 cold_model: {{policy: {{kind: oracle}}, sampling: {{samples: 1}}}}
 reflective_model: {{policy: {{kind: oracle}}, sampling: {{samples: 1}}}}
 filters: {{reflective: {{rule: paper}}}}
@@ -100,7 +100,7 @@ def sampled(version: Version, store: Store) -> float:
 def speed(problems: int) -> Iterator[Claim]:
     version = made(problems)
     table = Table(Served(oracle(version)))
-    teachers.TEACHERS["checkpoint"] = lambda *_: table
+    teachers.TEACHERS["vllm"] = lambda *_: table
     with tempfile.TemporaryDirectory() as root:
         store = Store.at(root)
         build("problems", version, store)
@@ -109,9 +109,9 @@ def speed(problems: int) -> Iterator[Claim]:
         ours, least = [], []
         for _ in range(ROUNDS):
             ours.append(sampled(version, store))
-            teachers.CHEAP.add("checkpoint")
+            teachers.CHEAP.add("vllm")
             least.append(sampled(version, store))
-            teachers.CHEAP.remove("checkpoint")
+            teachers.CHEAP.remove("vllm")
     count = problems * 4
     mine, yardstick = (count / min(times) for times in (ours, least))
     yield Claim(
@@ -147,7 +147,7 @@ def _peak(problems: int) -> float:
 def fly(problems: int) -> None:
     """Four samples of each problem, all at the same time; prints the largest resident set, MB."""
     version = made(problems)
-    teachers.TEACHERS["checkpoint"] = lambda *_: Served(oracle(version), wait_s=5.0)
+    teachers.TEACHERS["vllm"] = lambda *_: Served(oracle(version), wait_s=5.0)
 
     async def every(store: Store) -> int:
         asked = inputs_of("teacher_trajectories", version, store).problems("cold", pictures=True)
