@@ -85,26 +85,51 @@ def sift(rows: Iterable[Graded], filters: Sequence[Filter]) -> Iterator[tuple[Gr
 
 def cold_filters(min_turns: int, by_hand: Mapping[str, Decision] = NOBODY) -> list[Filter]:
     """The cold set: solved, well-formed, long enough, on the grid, and no exact copies."""
+    copies = Copies()
     own = [is_solved, well_formed, long_enough(min_turns), on_grid]
-    return [answered, decided(by_hand), *own, unique()]
+    return [answered, decided(by_hand, copies), *own, unique(copies)]
 
 
 def reflective_filters(rule: str, by_hand: Mapping[str, Decision] = NOBODY) -> list[Filter]:
     """φ: solved, well-formed and reflective by the rule that the version names, if it names one."""
-    reflects = [] if rule == "none" else [reflective(rule)]
-    return [answered, decided(by_hand), is_solved, well_formed, *reflects, unique()]
+    copies = Copies()
+    own = [is_solved, well_formed, *([] if rule == "none" else [reflective(rule)])]
+    return [answered, decided(by_hand, copies), *own, unique(copies)]
 
 
-def decided(by_hand: Mapping[str, Decision]) -> Filter:
+class Copies:
+    """The texts of the problem that is being sifted, of all that is kept.
+
+    Samples of a problem are neighbours, so that only one problem's texts are remembered.
+    """
+
+    def __init__(self) -> None:
+        self._problem, self._seen = "", set[str]()
+
+    def has(self, trajectory: Trajectory) -> bool:
+        """Whether there was one with these texts; from now on there was."""
+        if trajectory.problem_id != self._problem:
+            self._problem = trajectory.problem_id
+            self._seen.clear()
+        digest = fingerprint(trajectory)
+        there = digest in self._seen
+        self._seen.add(digest)
+        return there
+
+
+def decided(by_hand: Mapping[str, Decision], copies: Copies) -> Filter:
     """What a person said of a trajectory goes before all that any other filter says of it.
 
-    A decision about other texts than those that the trajectory has now says nothing.
+    A decision about other texts than those that the trajectory has now says nothing. What is
+    accepted is among the ``copies`` that later ones are compared with.
     """
 
     def judge(row: Graded) -> Verdict:
         decision = by_hand.get(row.trajectory.id)
         if decision is None or not decision.is_about(row.trajectory):
             return KEPT
+        if decision.keep:
+            copies.has(row.trajectory)
         return Verdict(decision.keep, ACCEPTED if decision.keep else REJECTED, decision.note)
 
     return judge
@@ -162,23 +187,11 @@ def reflective(rule: str) -> Filter:
     return judge
 
 
-def unique() -> Filter:
-    """No two trajectories of a problem with the same texts; the lowest sample stays.
-
-    Samples of a problem are neighbours, so that only one problem's texts are remembered.
-    """
-    problem, seen = "", set[str]()
+def unique(copies: Copies) -> Filter:
+    """No two trajectories of a problem with the same texts; the lowest sample stays."""
 
     def judge(row: Graded) -> Verdict:
-        nonlocal problem
-        if row.trajectory.problem_id != problem:
-            problem = row.trajectory.problem_id
-            seen.clear()
-        digest = fingerprint(row.trajectory)
-        if digest in seen:
-            return Verdict(False, "duplicate")
-        seen.add(digest)
-        return KEPT
+        return Verdict(False, "duplicate") if copies.has(row.trajectory) else KEPT
 
     return judge
 

@@ -7,6 +7,7 @@ What is asked is in `mix`. Each seat of the recipe names its model, as `policies
 and ``grpo_model`` may be left out: then the version has no such model, and nothing takes its place.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -250,7 +251,8 @@ class Version(Section):
 
     def decided(self, split: str) -> dict[str, Decision]:
         """What a person decided on trajectories of a split, in the order of ids."""
-        named = (name for name in sorted(self.decisions) if f"-{split}-" in name)
+        of_split = re.compile(rf".*-{split}-\d+#\d+", re.DOTALL)
+        named = (name for name in sorted(self.decisions) if of_split.fullmatch(name))
         return {name: self.decisions[name] for name in named}
 
     @property

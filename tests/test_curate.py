@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import curate
 from pipeline.curate import Graded
+from pipeline.decisions import Decision
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
 from pipeline.rollout import Limits
@@ -74,7 +75,14 @@ def test_the_reflective_filter_goes_by_the_rule_that_is_named(
 def test_a_filter_sees_copies_only_within_a_problem() -> None:
     first, second = plain_problem(id="p1"), plain_problem(id="p2")
     rows = graded((LOOK, MOVE, DONE), problem=first) + graded((LOOK, MOVE, DONE), problem=second)
-    assert reasons(rows, [curate.unique()]) == ["", ""]
+    assert reasons(rows, [curate.unique(curate.Copies())]) == ["", ""]
+
+
+def test_a_copy_of_what_a_person_accepted_is_one_and_of_what_was_rejected_is_none() -> None:
+    rows = graded((LOOK, DONE), (LOOK, DONE), (LOOK, MOVE, DONE), (LOOK, MOVE, DONE))
+    by_hand = {rows[0].trajectory.id: Decision(True), rows[2].trajectory.id: Decision(False)}
+    told = reasons(rows, curate.cold_filters(2, by_hand))
+    assert told == ["accepted", "duplicate", "rejected", ""]
 
 
 def test_texts_that_only_look_alike_when_joined_are_no_copies() -> None:
@@ -83,7 +91,7 @@ def test_texts_that_only_look_alike_when_joined_are_no_copies() -> None:
     two = replace(
         row.trajectory, turns=tuple(replace(row.trajectory.turns[0], text=t) for t in "ab")
     )
-    judge = curate.unique()
+    judge = curate.unique(curate.Copies())
     assert [judge(replace(row, trajectory=t)).keep for t in (one, two, one)] == [True, True, False]
 
 

@@ -1,6 +1,7 @@
 """Version files: every shipped one loads, and a wrong one is refused in words that help."""
 
 import copy
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -648,6 +649,16 @@ def test_decisions_by_hand_are_read_from_the_file_beside(folder: Path) -> None:
     beside.write_text('{"id": "a#0"}\n')
     with pytest.raises(VersionError, match=r"versions/photos\.decisions\.jsonl, line 1: keep is"):
         load("photos")
+
+
+def test_a_decision_is_of_the_split_that_ends_its_trajectorys_name(folder: Path) -> None:
+    (folder / "photos.yaml").write_text(GOOD)
+    ids = ["a-cold-brew-reflective-000002#0", "a-cold-000001#3", "a-cold-x#0", "rl-cold-000003#1"]
+    told = "".join(json.dumps({"id": name, "keep": True}) + "\n" for name in ids)
+    (folder / "photos.decisions.jsonl").write_text(told)
+    version = load("photos")
+    assert [*version.decided("cold")] == ["a-cold-000001#3", "rl-cold-000003#1"]
+    assert [*version.decided("reflective")] == ["a-cold-brew-reflective-000002#0"]
 
 
 # Names -------------------------------------------------------------------------------------------
