@@ -248,6 +248,8 @@ def evaluate(version: Version, inputs: Inputs, writer: Writer) -> None:
     )
     for row in _rows(folder / "trajectories.parquet"):
         put(writer, "trajectories", row, KEPT)
+    if spent := json.loads((folder / DONE).read_text()).get("spent"):
+        writer.facts["spent"] = spent
     for row in json.loads((folder / "evaluation.json").read_text())["rows"]:
         writer.append("summary", {**row, "stops": json.dumps(row["stops"])})
 

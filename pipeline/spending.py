@@ -1,6 +1,7 @@
 """What sampling took: asked and paid for, replayed, and asked in vain; its pace, and what it cost."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -81,3 +82,22 @@ class Spending:
             told["cost"] = round(cost(self.paid + self.in_vain, self.prices), 6)
             told["cost_replayed"] = round(cost(self.replayed, self.prices), 6)
         return told
+
+
+def added(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The `Spending.facts` of pieces of work, one after the other, as those of one.
+
+    Their costs are added where all have prices, which may not be the same and are not told.
+    """
+    sides = ("paid", "replayed", "in_vain")
+    told: dict[str, Any] = {
+        side: {name: sum(one[side][name] for one in several) for name in several[0][side]}
+        for side in sides
+    }
+    told["seconds"] = round(sum(one["seconds"] for one in several), 3)
+    pace = told["paid"]["completion_tokens"] / max(told["seconds"], 1e-6)
+    told["tokens_per_second"] = round(pace, 3)
+    if all("cost" in one for one in several):
+        for name in ("cost", "cost_replayed"):
+            told[name] = round(sum(one[name] for one in several), 6)
+    return told

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.kept import Said
 from pipeline.policies import Prices
-from pipeline.spending import Spending, cost, prices_of
+from pipeline.spending import Spending, added, cost, prices_of
 from pipeline.types import Usage
 
 USED = Usage(1_000_000, 200_000, 400_000, 3, 2, 1)
@@ -50,3 +50,21 @@ def test_a_backend_that_counts_nothing_leaves_no_facts() -> None:
     spending.replay(Said("x"))
     assert spending.facts() == {}
     assert spending.cost is None
+
+
+def test_pieces_of_work_are_added_up_as_one() -> None:
+    one, other = Spending(prices(2, 10, 0.5)), Spending(prices(1, 1))
+    one.pay(Said("x", usage=USED))
+    other.pay(Said("x", usage=USED))
+    other.replay(Said("x", usage=USED))
+    whole = added([one.facts(), other.facts()])
+    assert whole["paid"]["turns"] == 2
+    assert whole["paid"]["completion_tokens"] == 400_000
+    assert whole["replayed"] == other.facts()["replayed"]
+    assert whole["in_vain"]["turns"] == 0
+    assert whole["cost"] == pytest.approx(3.4 + 1.2)
+    assert whole["cost_replayed"] == pytest.approx(1.2)
+    assert "prices" not in whole
+    unpriced = Spending()
+    unpriced.pay(Said("x", usage=USED))
+    assert "cost" not in added([one.facts(), unpriced.facts()])

@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline import curate, models, rows
+from pipeline import curate, models, rows, spending
 from pipeline.protocol import FAMILIES
 from pipeline.reflection import Tolerance
+from pipeline.replay import Replayed
 from pipeline.reward import Rules
 from pipeline.rollout import Limits, rollout
 from pipeline.store import Store, StoreError
@@ -100,7 +101,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         return dict(json.loads((out / DONE).read_text()))
     parts = [_part(config, out, *asked) for asked in _asked(config)]
     table = list(_table(config, parts))
-    facts = {"kind": "evaluation", "rows": table}
+    facts: dict[str, Any] = {"kind": "evaluation", "rows": table}
+    if spent := [json.loads(path.read_text()) for path in map(_bill, parts) if path.exists()]:
+        facts["spent"] = spending.added(spent)
     checkpoint.write_whole(out / SUMMARY, json.dumps({"rows": table}, indent=1).encode())
     _join(parts, out / TRAJECTORIES)
     checkpoint.write_whole(out / DONE, json.dumps(facts).encode())
@@ -126,14 +129,22 @@ def _part(
     path.parent.mkdir(exist_ok=True)
     labels = {"model": name, "split": split, "greedy": greedy}
     desk = path.with_suffix(".tmp")
+    graded, spent = _graded(config, policy, split, greedy, name)
     with pq.ParquetWriter(desk, SCHEMA, compression="zstd") as writer:
-        for some in _in_hundreds(_graded(config, policy, split, greedy, name)):
+        for some in _in_hundreds(graded):
             made = [
                 {**labels, **rows.trajectory_row(row.trajectory), **_grades(row)} for row in some
             ]
             writer.write_table(pa.Table.from_pylist(made, schema=SCHEMA))
+    if spent:
+        checkpoint.write_whole(_bill(path), json.dumps(spent).encode())
     desk.replace(path)
     return path
+
+
+def _bill(part: Path) -> Path:
+    """What a part's turns took, where a served model was asked for them."""
+    return part.with_suffix(".spent.json")
 
 
 def _grades(row: curate.Graded) -> rows.Row:
@@ -147,7 +158,8 @@ def _in_hundreds(graded: Iterator[curate.Graded]) -> Iterator[list[curate.Graded
 
 def _graded(
     config: EvaluateConfig, policy: str, split: str, greedy: bool, name: str
-) -> Iterator[curate.Graded]:
+) -> tuple[Iterator[curate.Graded], dict[str, Any]]:
+    """The trajectories, run now, and what they took, as `Spending.facts` has it, of a served model."""
     problems = list(_problems(config, split))
     if not problems:
         raise WrongData(f"{config.problems} has no problems in the split {split}: leave it out")
@@ -156,7 +168,7 @@ def _graded(
     heat = 0.0 if greedy else config.temperature
     sampling = Sampling(heat, config.top_p, config.max_tokens, config.seed)
 
-    async def run() -> list[Any]:
+    async def run() -> tuple[list[Any], dict[str, Any]]:
         what = f"{name}, {split}{', greedy' if greedy else ''}"
         begun = acting(policy, sampling, limits, family, config.in_flight, _store(config))
         async with begun as (who, count, flight):
@@ -166,9 +178,9 @@ def _graded(
                 async for one in runs:
                     done.append(one)
                     bar.update()
-        return done
+        return done, who.spending.facts() if isinstance(who, Replayed) else {}
 
-    done = asyncio.run(run())
+    done, spent = asyncio.run(run())
     if failures := [d for d in done if isinstance(d, Failure)]:
         first = failures[0]
         raise TrainingError(
@@ -176,7 +188,7 @@ def _graded(
             f"{first.problem_id}: {first.reason}"
         )
     rules = Rules(config.beta, config.solved_at, config.w_draw)
-    return curate.grade(problems, done, rules, limits.repeats)
+    return curate.grade(problems, done, rules, limits.repeats), spent
 
 
 def _store(config: EvaluateConfig) -> Store:

@@ -23,6 +23,12 @@ from pipeline.store import Store
 from pipeline.types import Problem
 
 LIMITS = Limits(max_context=10**9)
+_TURNS = {"turns": 3, "prompt_tokens": 900, "completion_tokens": 120, "cached_tokens": 0}
+_TURNS |= {"pictures": 4, "requests": 3, "retries": 0}
+BILL = {  # as of a served model
+    **dict.fromkeys(("paid", "replayed", "in_vain"), _TURNS),
+    "seconds": 2.0, "tokens_per_second": 60.0, "cost": 0.25, "cost_replayed": 0.5,
+}  # fmt: skip
 
 
 @dataclass
@@ -85,7 +91,7 @@ def _evaluate(config: dict[str, Any], out: Path) -> None:
     schema = rows.joined(EVALUATED, GRADED)
     pq.write_table(pa.Table.from_pylist(made, schema=schema), out / "trajectories.parquet")
     (out / "evaluation.json").write_text(json.dumps({"rows": summary}))
-    (out / "done.json").write_text("{}")
+    (out / "done.json").write_text(json.dumps({"kind": "evaluation", "spent": BILL}))
 
 
 def _problems(config: dict[str, Any], split: str) -> Iterator[Problem]:

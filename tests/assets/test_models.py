@@ -26,7 +26,7 @@ from pipeline.teachers.oracle import Oracle, Rates
 from pipeline.types import Policy
 from pipeline.versions import Version, VersionError, parse
 from tests.assets.conftest import TINY, TRAINING, build_all, lay_base
-from tests.assets.pretend import Pretending
+from tests.assets.pretend import BILL, Pretending
 from tests.conftest import ByTheBatch
 
 if TYPE_CHECKING:
@@ -448,6 +448,14 @@ def test_the_evaluation_s_tables_are_short_enough_to_be_shown_in_place(
     named = [line.split("|")[1] for line in parts.splitlines()[2:]]
     assert named == ["task counting", "task maze", "unseen_task", "unseen_size"]
     assert shown["accuracy, 95 % intervals"].value.startswith("![](data:image/webp;base64,")
+
+
+def test_what_an_evaluation_of_a_served_model_cost_is_in_its_manifest_and_on_its_page(
+    made: dict[str, Built],
+) -> None:
+    assert made["evaluation"].manifest.facts["spent"] == BILL
+    shown = metadata(made["evaluation"])
+    assert (shown["cost"], shown["cost, if nothing had been kept"]) == (0.25, 0.75)
 
 
 def test_trying_a_version_goes_on_without_the_models_that_are_not_built(

@@ -155,18 +155,29 @@ def served(url: str, **changes: Any) -> str:
 def test_a_served_model_is_evaluated_and_no_turn_of_it_is_paid_twice(
     problems: str, tmp_path: Path
 ) -> None:
+    prices = {"prompt": 2.0, "completion": 5.0}
     with listening() as server:
-        config = config_of(problems, tmp_path / "out", policies=[served(server.url)], names=["s"])
-        evaluate(config)
+        asked = [served(server.url, prices=prices)]
+        first = evaluate(config_of(problems, tmp_path / "out", policies=asked, names=["s"]))
         (whole,) = [row for row in summary(tmp_path / "out") if row["by"] == "all"]
         assert (whole["problems"], whole["samples"]) == (6, 4)
         assert 0 <= whole["greedy"] <= 1
         assert len(server.requests) == 6 * 4 + 6
         heats = [request["temperature"] for request in server.requests]
         assert (heats.count(1.0), heats.count(0.0)) == (24, 6)
-        evaluate(config_of(problems, tmp_path / "new", policies=[served(server.url)], names=["s"]))
+        again = evaluate(config_of(problems, tmp_path / "new", policies=asked, names=["s"]))
         assert len(server.requests) == 30
     assert kept(tmp_path / "new") == kept(tmp_path / "out")
+    paid, replayed = first["spent"]["paid"], again["spent"]["replayed"]
+    assert (paid["turns"], replayed["turns"]) == (30, 30)
+    assert (again["spent"]["paid"]["turns"], first["spent"]["replayed"]["turns"]) == (0, 0)
+    cost = (paid["prompt_tokens"] * 2 + paid["completion_tokens"] * 5) / 1e6
+    assert (first["spent"]["cost"], again["spent"]["cost"]) == (pytest.approx(cost, abs=2e-6), 0)
+    assert again["spent"]["cost_replayed"] == pytest.approx(cost, abs=2e-6)
+
+
+def test_what_costs_nothing_tells_no_bill(problems: str, tmp_path: Path) -> None:
+    assert "spent" not in evaluate(config_of(problems, tmp_path / "out"))
 
 
 def test_an_evaluation_that_servers_ended_goes_on_with_others(
