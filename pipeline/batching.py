@@ -1,9 +1,10 @@
 """Turns that are answered many at a time: dynamic batching.
 
 Guarantees: those who wait are answered together, at most so many at once, in the order in which they
-came, after all who could come have come. So who is answered with whom hangs on nothing but what was
-answered before; what is known already takes a place, too, and changes nothing for the others.
-Does not: know how turns are made.
+came; who is answered with whom hangs on nothing but what was answered before. What is known already
+takes a place, too, and changes nothing for the others. Who has given up is not asked.
+Does not: know how turns are made, or wait until every batch is full: one is asked when for a moment
+nobody has come, so that turns which are due at the same time, and so are alike long, stay together.
 """
 
 import asyncio
@@ -67,23 +68,25 @@ class Batching:
             self._worker = asyncio.create_task(self._work())
         worker = self._worker
         either: set[asyncio.Future[Any]] = {future, worker}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            worker.result()  # raises what broke it
-        return await future
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not future.done():
+                worker.result()  # raises what broke it
+            return await future
+        finally:
+            future.cancel()  # if it is not done, nobody waits for it any more
 
     async def _work(self) -> None:
-        """Answers those waiting until nobody is, after all that could come have come."""
+        """Answers those waiting until nobody is, each time when no more have come for a tick."""
         while self._waiting:
             count = -1
             while count != len(self._waiting):
                 count = len(self._waiting)
                 await asyncio.sleep(0)
-            due, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            waiting = [one for one in self._waiting if not one[1].done()]
+            due, self._waiting = waiting[: self._most], waiting[self._most :]
             asked = [state for state, _ in due if state is not None]
             answers = iter(self._answers(asked) if asked else ())
             for state, future in due:
-                answer = None if state is None else next(answers)
-                if not future.done():  # a rollout that was given up
-                    future.set_result(answer)
+                future.set_result(None if state is None else next(answers))
             await asyncio.sleep(0)

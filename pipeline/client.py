@@ -8,6 +8,8 @@ Does not: try again, wait its turn, or heed proxies that the environment names.
 import asyncio
 import logging
 import ssl
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -19,6 +21,7 @@ from pipeline.throttle import Outcome, retry_after_s
 
 MOST_BYTES = 16 * 2**20  # of an answer; 65,536 tokens with their log-probabilities are 10 MB
 CONNECT_S = 20.0
+IDLE_S = 60.0  # after which a connection that nobody needed is closed
 OVERLOADED = {429, 503, 529}
 BARRED = {401, 402, 403, 404, 405, 410}
 AGAIN = {408, 409, 425}
@@ -156,20 +159,22 @@ class _Connections(httpx2.AsyncBaseTransport):
 
     def __init__(self, trust: ssl.SSLContext) -> None:
         self._trust = trust
-        self._every: list[httpx2.AsyncHTTPTransport] = []
-        self._free: list[httpx2.AsyncHTTPTransport] = []  # the one that was used last is at the end
+        self._every: set[httpx2.AsyncHTTPTransport] = set()
+        # Each with the time since when; the one that was used last is at the end, and is the next.
+        self._free: deque[tuple[httpx2.AsyncHTTPTransport, float]] = deque()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.extensions["timeout"] = {"connect": CONNECT_S}
-        lent = self._free.pop() if self._free else self._another()
+        lent = self._free.pop()[0] if self._free else self._another()
         response = None
         try:
+            await self._close_idle()
             response = await lent.handle_async_request(request)
         finally:
             if response is None:
-                self._free.append(lent)
+                self._give_back(lent)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _Capped(response.stream, partial(self._free.append, lent))
+        response.stream = _Capped(response.stream, partial(self._give_back, lent))
         length = response.headers.get("content-length", "")
         if (length.isdecimal() and int(length) > MOST_BYTES) or (
             response.headers.get("content-encoding", "identity") != "identity"
@@ -182,8 +187,19 @@ class _Connections(httpx2.AsyncBaseTransport):
 
     def _another(self) -> httpx2.AsyncHTTPTransport:
         kept = httpx2.Limits(max_connections=None, max_keepalive_connections=1)
-        self._every.append(httpx2.AsyncHTTPTransport(verify=self._trust, limits=kept))
-        return self._every[-1]
+        made = httpx2.AsyncHTTPTransport(verify=self._trust, limits=kept)
+        self._every.add(made)
+        return made
+
+    def _give_back(self, lent: httpx2.AsyncHTTPTransport) -> None:
+        self._free.append((lent, time.monotonic()))
+
+    async def _close_idle(self) -> None:
+        """The one that was idle for longest, if it was so for too long: a server gave it up, too."""
+        if self._free and time.monotonic() - self._free[0][1] > IDLE_S:
+            idle, _ = self._free.popleft()
+            self._every.remove(idle)
+            await idle.aclose()
 
     async def aclose(self) -> None:
         for transport in self._every:

@@ -54,6 +54,9 @@ LEFT JOIN t ON t.policy = policies.id LEFT JOIN f ON f.policy = policies.id ORDE
 LOST = "move it away, and what it held is asked again"
 
 
+_Row = tuple[Any, ...]  # of the table of turns
+
+
 class ReplayError(StoreError):
     """The file of turns is damaged, foreign or cannot be written; the message names the remedy."""
 
@@ -88,7 +91,7 @@ class Kept:
 
     def __init__(self, path: Path, base: sqlite3.Connection) -> None:
         self.path, self._base = path, base
-        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Said | None]]] = []
+        self._waiting: list[tuple[_Row | None, asyncio.Future[Said | None]]] = []
 
     @staticmethod
     def at(path: Path) -> "Kept":
@@ -141,24 +144,25 @@ class Kept:
 
         Or with the one that another process kept under this key before.
         """
+        return await self._committed(_row(key, policy, said)) or said
+
+    async def go_along(self) -> None:
+        """Comes back when a turn that finished now would: with those that are kept, if there are any."""
+        await self._committed(None)
+
+    async def _committed(self, row: _Row | None) -> Said | None:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Said | None] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._commit)
-        self._waiting.append((_row(key, policy, said), future))
-        return await future or said
+        self._waiting.append((row, future))
+        return await future
 
     def _commit(self) -> None:
         """Writes all turns that wait in one transaction, and lets those who brought them go on."""
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        before: list[Said | None] = []
         try:
-            with _telling(self.path), self._transaction():
-                for row, _ in waiting:
-                    fresh = self._base.execute(KEEP, row).rowcount == 1
-                    before.append(None if fresh else self.turn(row[0]))
+            before = self._written([row for row, _ in waiting])
         except ReplayError as error:
             told = [future for _, future in waiting if not future.done()]
             for future in told:
@@ -169,6 +173,17 @@ class Kept:
         for (_, future), earlier in zip(waiting, before, strict=True):
             if not future.done():  # a rollout that was given up
                 future.set_result(earlier)
+
+    def _written(self, rows: Sequence[_Row | None]) -> list[Said | None]:
+        """Writes rows in one transaction; for each, what was under its key before."""
+        if not any(rows):
+            return [None] * len(rows)
+        with _telling(self.path), self._transaction():
+            return [None if row is None else self._was(row) for row in rows]
+
+    def _was(self, row: _Row) -> Said | None:
+        fresh = self._base.execute(KEEP, row).rowcount == 1
+        return None if fresh else self.turn(row[0])
 
     def fail(
         self, key: bytes, policy: int, problem: str, sample: int, turn: int, reason: str
@@ -249,7 +264,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 # Rows --------------------------------------------------------------------------------------------
 
 
-def _row(key: bytes, policy: int, said: Said) -> tuple[Any, ...]:
+def _row(key: bytes, policy: int, said: Said) -> _Row:
     usage = None if said.usage is None else _packed("q", astuple(said.usage))
     ids, logprobs = _packed("i", said.ids), _packed("d", said.logprobs)
     held = (said.text, int(said.truncated), ids, logprobs, usage, said.seconds)

@@ -118,7 +118,7 @@ def test_those_who_wait_are_answered_together_in_their_order() -> None:
     assert model.batches == [("p0/0/0", "p1/0/0", "p2/0/0"), ("p3/0/0", "p4/0/0")]
 
 
-def test_one_who_gave_up_keeps_nobody_waiting() -> None:
+def test_one_who_gave_up_keeps_nobody_waiting_and_is_not_asked() -> None:
     model = Model()
     batching = Batching(model.answers, MOST)
 
@@ -128,9 +128,25 @@ def test_one_who_gave_up_keeps_nobody_waiting() -> None:
         tasks[1].cancel()
         await asyncio.wait(tasks, timeout=10)
         assert [task.cancelled() for task in tasks] == [False, True, False]
-        assert [len(task.result().ids or ()) for task in (tasks[0], tasks[2])] == [1, 1]
 
     asyncio.run(ask())
+    assert model.batches == [("p0/0/0", "p2/0/0")]
+
+
+def test_all_who_wait_are_told_what_broke_and_nobody_is_asked_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = Model(calls=1)
+    batching = Batching(model.answers, MOST)
+
+    async def ask() -> list[object]:
+        asked = (batching.act(canvas.opened(problem)) for problem in PROBLEMS[:8])
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    told = asyncio.run(ask())
+    assert [isinstance(one, Killed) for one in told] == [False] * 3 + [True] * 5
+    assert len(model.batches) == 1
+    assert not caplog.records, "nor does asyncio tell of a task that nobody looked after"
 
 
 def test_whoever_has_no_turn_is_told_why() -> None:

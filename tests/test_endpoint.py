@@ -547,3 +547,24 @@ def test_another_connection_takes_the_place_of_one_that_was_given_up(fault: str)
             await teacher.aclose()
 
     asyncio.run(ask())
+
+
+def test_connections_that_nobody_needs_any_more_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.client.IDLE_S", 0.05)
+
+    async def ask() -> None:
+        async with Scripted(latency_s=lambda _: 0.005) as server:
+            teacher = endpoint(server.url)
+            states = [canvas.opened(plain_problem(), sample) for sample in range(4)]
+            await asyncio.gather(*(teacher.act(state) for state in states))
+            before = server.connections
+            await asyncio.sleep(0.1)
+            for sample in range(4, 8):
+                await teacher.act(canvas.opened(plain_problem(), sample))
+            async with asyncio.timeout(5):
+                while server.connections != 1:
+                    await asyncio.sleep(0.005)
+            assert before > 1
+            await teacher.aclose()
+
+    asyncio.run(ask())
