@@ -22,6 +22,7 @@ from pipeline.types import Policy
 from pipeline.versions import Version, load, parse
 from tests.assets.conftest import TRAINING, lay_base
 from tests.assets.pretend import Pretending
+from tests.conftest import ByTheBatch
 
 BY_NAME = {arm.name: arm for arm in ARMS}
 
@@ -33,7 +34,7 @@ def using(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measuring:
 
     def speak(stage: Stage, version: Version, seed: int) -> Policy:
         rates = Rates(slip=0.4, wrong_answer=0.3)
-        return Oracle(rates, seed, version.limits, version.wire, 1024)
+        return ByTheBatch(Oracle(rates, seed, version.limits, version.wire, 1024))
 
     monkeypatch.setitem(teachers.TEACHERS, "checkpoint", speak)
     text = TRAINING.replace("rule: paper", "rule: strict")

@@ -22,7 +22,7 @@ from pipeline.measuring import measure
 from pipeline.sources.ingest import BadRow
 from pipeline.store import Store
 from pipeline.types import Box, Kind, Line, Modality, Point
-from tests.conftest import Saying
+from tests.conftest import ByTheBatch, Saying
 from tests.sources.conftest import ORIGIN, asked, folder_of, lines, made, only, picture, reasons
 
 ORACLES = {"policy": {"kind": "oracle", "rates": {}}, "sampling": {"samples": 2}}
@@ -68,7 +68,7 @@ def test_a_plan_is_measured_on_the_problems_that_a_version_has(
     for n in range(40):
         picture(folder / f"{n}.png", n)
     lines(folder / "annotations.jsonl", [row(f"{n}.png", f"How many, {n}?") for n in range(40)])
-    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", lambda *_: Saying())
+    monkeypatch.setitem(teachers.TEACHERS, "checkpoint", lambda *_: ByTheBatch(Saying()))
     measured = list(measure(folder_of(), Store.at(tmp_path / "data"), 2))
     assert [line.measured for line in measured] == [2, 2, 2]
 
