@@ -107,13 +107,15 @@ def _outcome(opened: Any, run: Any, version: str, late: bool) -> Outcome | None:
         cause = _cause(opened, run.run_id) if state == "failure" else ""
         return Outcome(version, run.run_id, state, cause)
     worker = _worker(opened, run.run_id)
-    if lives(worker) if worker is not None else not late:
+    goes_on = not late if worker is None else lives(worker)
+    if goes_on:
         return None
     again = opened.get_run_by_id(run.run_id)  # it may have ended between the two looks
     if again is None or again.is_finished:
         return None
-    gone = f"its process {worker} is gone" if worker else f"it told no process in {SILENT_S:.0f} s"
-    return Outcome(version, run.run_id, "lost", f"{gone}: start it again")
+    silent = f"it told no process in {SILENT_S:.0f} s"
+    cause = silent if worker is None else f"its process {worker} is gone"
+    return Outcome(version, run.run_id, "lost", f"{cause}: start it again")
 
 
 def _cause(opened: Any, run: str) -> str:

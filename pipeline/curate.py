@@ -106,15 +106,14 @@ class Copies:
     def __init__(self) -> None:
         self._problem, self._seen = "", set[str]()
 
-    def has(self, trajectory: Trajectory) -> bool:
-        """Whether there was one with these texts; from now on there was."""
+    def add(self, trajectory: Trajectory) -> bool:
+        """Remembers what a trajectory says; whether it is the first that says it."""
         if trajectory.problem_id != self._problem:
             self._problem = trajectory.problem_id
             self._seen.clear()
-        digest = fingerprint(trajectory)
-        there = digest in self._seen
-        self._seen.add(digest)
-        return there
+        before = len(self._seen)
+        self._seen.add(fingerprint(trajectory))
+        return len(self._seen) > before
 
 
 def decided(by_hand: Mapping[str, Decision], copies: Copies) -> Filter:
@@ -129,7 +128,7 @@ def decided(by_hand: Mapping[str, Decision], copies: Copies) -> Filter:
         if decision is None or not decision.is_about(row.trajectory):
             return KEPT
         if decision.keep:
-            copies.has(row.trajectory)
+            copies.add(row.trajectory)
         return Verdict(decision.keep, ACCEPTED if decision.keep else REJECTED, decision.note)
 
     return judge
@@ -191,7 +190,7 @@ def unique(copies: Copies) -> Filter:
     """No two trajectories of a problem with the same texts; the lowest sample stays."""
 
     def judge(row: Graded) -> Verdict:
-        return Verdict(False, "duplicate") if copies.has(row.trajectory) else KEPT
+        return KEPT if copies.add(row.trajectory) else Verdict(False, "duplicate")
 
     return judge
 

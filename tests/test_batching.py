@@ -59,6 +59,12 @@ def run(model: Model, place: Path, samples: int = 2) -> list[Trajectory | Failur
     return asyncio.run(every())
 
 
+def ran(place: Path, samples: int) -> list[tuple[str, ...]]:
+    model = Model()
+    run(model, place, samples)
+    return model.batches
+
+
 def test_a_run_that_was_killed_after_any_batch_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     calm = Model()
     told = run(calm, tmp_path / "calm")
@@ -98,12 +104,6 @@ def test_what_is_new_is_asked_alone(tmp_path: Path) -> None:
     assert after
     assert not before & set(after)
     assert {due.split("/")[1] for due in after} == {"2"}
-
-
-def ran(place: Path, samples: int) -> list[tuple[str, ...]]:
-    model = Model()
-    run(model, place, samples)
-    return model.batches
 
 
 def test_those_who_wait_are_answered_together_in_their_order() -> None:
