@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 from measure import HEAD, Claim
 
 from pipeline import canvas, problems
+from pipeline.grammar import write
 from pipeline.policies import EndpointPolicy, Sampling
-from pipeline.protocol import write
 from pipeline.rollout import advance, rollout
 from pipeline.sending import Pictures
 from pipeline.teachers.endpoint import Endpoint

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from pipeline.protocol import Message, clean
+from pipeline.grammar import clean
+from pipeline.protocol import Message
 
 LONGEST_REASON = 300  # characters of a server's own words that are told on
 

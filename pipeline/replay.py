@@ -20,8 +20,9 @@ from typing import Any
 from pipeline import canvas
 from pipeline.batching import Batching
 from pipeline.canvas import RENDERER
+from pipeline.grammar import clean
 from pipeline.kept import Kept, Said
-from pipeline.protocol import PROTOCOL, Family, Picture, clean, opening, replies
+from pipeline.protocol import PROTOCOL, Family, Picture, opening, replies
 from pipeline.rollout import Limits, read_turn
 from pipeline.spending import Spending
 from pipeline.types import Fault, Policy, PolicyError, Problem, State, Stop, Turn

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline import canvas, geometry, tokens
-from pipeline.protocol import FAMILIES, Family, clean, from_wire, parse
+from pipeline.grammar import clean, parse
+from pipeline.protocol import FAMILIES, Family, from_wire
 from pipeline.reflection import Tolerance, alike, executed, same_place
 from pipeline.tokens import Count
 from pipeline.types import (

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pipeline import canvas
-from pipeline.protocol import Family, to_wire, write
+from pipeline.grammar import write
+from pipeline.protocol import Family, to_wire
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.types import Answer, Problem, State, Step, Stop, Trajectory
 

@@ -11,8 +11,9 @@ from hypothesis import settings
 
 from pipeline import canvas
 from pipeline.batching import Outcome
+from pipeline.grammar import write
 from pipeline.images import Pixels, encode, size_of
-from pipeline.protocol import FAMILIES, write
+from pipeline.protocol import FAMILIES
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.types import (
     Answer,

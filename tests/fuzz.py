@@ -26,8 +26,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pipeline import canvas, video
+from pipeline.grammar import parse, write
 from pipeline.images import PictureError, encode, read
-from pipeline.protocol import FAMILIES, Family, parse, to_wire, write
+from pipeline.protocol import FAMILIES, Family, to_wire
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.types import Answer, Box, Fault, Line, Point, Size, State, Step, Trajectory
 from tests.conftest import box, line, plain_problem, run

@@ -32,7 +32,7 @@ from typing import Any
 
 from assets.build import build
 from pipeline import teachers
-from pipeline.protocol import write
+from pipeline.grammar import write
 from pipeline.replay import Replayed
 from pipeline.rollout import read_turn
 from pipeline.store import Store

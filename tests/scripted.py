@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-from pipeline.protocol import write
+from pipeline.grammar import write
 from pipeline.types import Answer
 
 MODEL = "scripted"

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline import canvas
 from pipeline.batching import Batching, Outcome
+from pipeline.grammar import write
 from pipeline.kept import Kept
-from pipeline.protocol import write
 from pipeline.replay import Replayed
 from pipeline.rollout import Limits, read_turn, rollout
 from pipeline.types import Answer, Failure, PolicyError, Problem, State, Step, Trajectory, Usage

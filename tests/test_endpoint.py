@@ -17,8 +17,8 @@ import pytest
 
 from pipeline import canvas, chat, images
 from pipeline.client import Client, Secret, trusted
+from pipeline.grammar import write
 from pipeline.policies import EndpointPolicy, Sampling
-from pipeline.protocol import write
 from pipeline.rollout import Limits, rollout
 from pipeline.teachers.endpoint import Endpoint
 from pipeline.types import (

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline import canvas, figures
 from pipeline.figures import BAR, BLUE, BOTTOM, LEFT, NAME, PANEL, RIGHT, TOP
+from pipeline.grammar import write
 from pipeline.images import Pixels, encode
-from pipeline.protocol import write
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.types import State, Step
 from tests.conftest import PIXELS, box, plain_problem

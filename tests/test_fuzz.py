@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.protocol import FAMILIES, parse
+from pipeline.grammar import parse
+from pipeline.protocol import FAMILIES
 from pipeline.types import Fault
 from tests import fuzz
 from tests.fuzz import attack, picture_case, picture_result, turn_case, turn_result

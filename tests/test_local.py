@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import canvas, models, pixels, tokens
-from pipeline.protocol import write
+from pipeline.grammar import write
 from pipeline.rollout import Limits, retrace, rollout
 from pipeline.teachers import local
 from pipeline.teachers.local import Local, Sampling

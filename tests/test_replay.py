@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline import canvas, replay
+from pipeline.grammar import write
 from pipeline.images import encode
 from pipeline.kept import Kept
-from pipeline.protocol import FAMILIES, write
+from pipeline.protocol import FAMILIES
 from pipeline.replay import Replayed
 from pipeline.rollout import Limits, advance, read_turn, rollout
 from pipeline.types import (

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import canvas
-from pipeline.protocol import FAMILIES, render, write
+from pipeline.grammar import write
+from pipeline.protocol import FAMILIES, render
 from pipeline.reflection import Tolerance
 from pipeline.rollout import Limits, advance, read_turn, retrace, rollout
 from pipeline.types import (

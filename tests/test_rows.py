@@ -22,7 +22,7 @@ from pipeline.types import (
     Turn,
 )
 from tests.conftest import box, line, plain_problem
-from tests.test_protocol import answers, steps
+from tests.test_grammar import answers, steps
 
 
 def through_arrow(row: rows.Row, schema: pa.Schema) -> rows.Row:

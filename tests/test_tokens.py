@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import canvas, protocol, tokens
+from pipeline import canvas, grammar, protocol, tokens
 from pipeline.images import decode
 from pipeline.protocol import FAMILIES, Picture
 from pipeline.rollout import Limits, advance, read_turn, retrace
@@ -18,7 +18,7 @@ from tests.trainers.conftest import TURNS, Small, problem_of, solved, told
 from trainers import tiny
 
 SPECIAL = ("<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>")
-ANSWER = protocol.write(Answer("So it is the cat.", "A"))
+ANSWER = grammar.write(Answer("So it is the cat.", "A"))
 
 
 def chat(state: State, small: Small) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -170,7 +170,7 @@ def test_whatever_is_said_and_however_it_was_sampled_prompts_only_grow(
 def test_text_that_names_a_special_token_is_text(name: str, small: Small) -> None:
     problem = problem_of(Modality.IMAGE, small.family)
     asked = replace(problem, question=f"What is {name}?", options=(f"a {name}", "b", "c"))
-    thought = protocol.write(Answer(f"I see {name} there.", "A"))
+    thought = grammar.write(Answer(f"I see {name} there.", "A"))
     plain = [canvas.opened(problem), canvas.opened(asked)]
     plain, hostile = (
         tokens.told(

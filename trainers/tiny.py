@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pipeline import models, protocol
+from pipeline import grammar, models, protocol
 from pipeline.protocol import FAMILIES
 from trainers.feed import WrongData, trajectories
 from trainers.model import save
@@ -75,9 +75,9 @@ def phrases() -> list[str]:
     shown = ["\nThis is picture ", " (width ", ", height ", ").\n", protocol.CHOOSE]
     shown += [protocol.MEASURE, protocol.GO_ON, protocol.LAST]
     head = "</think> Action: "
-    tools = [f"{head}{t}\n```json\n[" for t in (protocol.BOX_TOOL, protocol.LINE_TOOL)]
+    tools = [f"{head}{t}\n```json\n[" for t in (grammar.BOX_TOOL, grammar.LINE_TOOL)]
     roles = ["system\n", "user\n", "assistant\n"]
-    told = ["<think> ", *tools, f"{head}{protocol.ANSWER}\n<answer> ", " </answer>"]
+    told = ["<think> ", *tools, f"{head}{grammar.ANSWER}\n<answer> ", " </answer>"]
     ops = ['{"index": ', ', "bbox_2d": [', ', "start_point_2d": [', '], "end_point_2d": [']
     ops += ['], "label": "', '"},\n {"index": ', '"}]\n```', ", "]
     return [*frames, *shown, *roles, *told, *ops]

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from pipeline import canvas, images, protocol, rows, tokens
+from pipeline import canvas, grammar, images, protocol, rows, tokens
 from pipeline.geometry import clip_box
 from pipeline.models import check_grid
 from pipeline.protocol import FAMILIES, Family, Message, Picture
@@ -214,7 +214,7 @@ def _converted(
             step = replace(said, ops=tuple(_read(op, size, target) for op, size in pairs))
             said = replace(said, ops=wired)
         try:
-            text = protocol.write(replace(said, lenient=()))
+            text = grammar.write(replace(said, lenient=()))
         except ValueError:  # the grammar cannot hold what a lenient turn thought
             return None
         turns.append(Turn(text, step))

@@ -15,8 +15,8 @@ from typing import Any
 
 from pipeline import images, video
 from pipeline.geometry import area, bounds, clip_box, meets_picture
+from pipeline.grammar import MAX_LABEL, MAX_OPS, clean
 from pipeline.images import PictureError
-from pipeline.protocol import MAX_LABEL, MAX_OPS, clean
 from pipeline.reward import LETTERS, letter, plain
 from pipeline.types import (
     SPLITS,

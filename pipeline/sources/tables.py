@@ -17,8 +17,8 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.grammar import clean
 from pipeline.imports import SourceError
-from pipeline.protocol import clean
 from pipeline.types import Verdict
 
 MAX_LINE = 16 * 2**20  # bytes of a line, or characters of an element of a list

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from pipeline import canvas, geometry, tokens
-from pipeline.protocol import Family, to_wire, write
+from pipeline.grammar import write
+from pipeline.protocol import Family, to_wire
 from pipeline.rollout import Limits, advance, read_turn
 from pipeline.tasks.phrasing import LETTERS, listed
 from pipeline.teachers.astray import elsewhere, fault, moved, visibly_off

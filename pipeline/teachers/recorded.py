@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from pipeline.grammar import clean, parse, write
 from pipeline.imports import SharegptImport, VilasrImport
-from pipeline.protocol import FAMILIES, Family, clean, from_wire, parse, to_wire, write
+from pipeline.protocol import FAMILIES, Family, from_wire, to_wire
 from pipeline.rollout import read_turn
 from pipeline.sources import IMPORTS
 from pipeline.sources.ingest import Given, drawn_at

@@ -25,11 +25,11 @@ from assets.underway import telling, underway
 from pipeline import canvas, progress, spending, teachers
 from pipeline.asking import turns_file
 from pipeline.failing import TooManyFailures
+from pipeline.grammar import write
 from pipeline.kept import Kept
 from pipeline.measuring import extrapolated, measure
 from pipeline.policies import Prices, Stage
 from pipeline.progress import Progress
-from pipeline.protocol import write
 from pipeline.rollout import read_turn
 from pipeline.store import Store
 from pipeline.types import Answer, Box, Point, PolicyError, State, Step, Turn, Usage

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assets.bodies import TABLES
-from pipeline import canvas, models, protocol, rows, tokens
+from pipeline import canvas, grammar, models, protocol, rows, tokens
 from pipeline.images import encode
 from pipeline.protocol import FAMILIES, Family, to_wire
 from pipeline.rollout import Limits, advance, read_turn
@@ -79,7 +79,7 @@ def solved(problem: Problem, family: Family, draws: int = 1) -> Trajectory:
     """Draws that many times, on the newest picture, and answers."""
     now = walked(problem, family, [_drawing(problem, n) for n in range(draws)])
     assert isinstance(now, State)
-    turn = read_turn(now, protocol.write(Answer("So it is the cat.", problem.answer)), family)
+    turn = read_turn(now, grammar.write(Answer("So it is the cat.", problem.answer)), family)
     done = advance(now, turn, Limits(max_turns=TURNS), family)
     assert isinstance(done, Trajectory)
     return done
@@ -100,7 +100,7 @@ def walked(problem: Problem, family: Family, steps: Sequence[Step]) -> State | T
         assert isinstance(now, State)
         bases = [problem.images[now.views[op.k - 1].base - 1] for op in step.ops]
         ops = [to_wire(op, base.size, family) for op, base in zip(step.ops, bases, strict=True)]
-        text = protocol.write(Step(step.thought, tuple(ops)))
+        text = grammar.write(Step(step.thought, tuple(ops)))
         now = advance(now, read_turn(now, text, family), Limits(max_turns=TURNS), family)
     return now
 

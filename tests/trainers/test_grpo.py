@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from assets.bodies import TABLES
-from pipeline import models, protocol, rows, tokens
+from pipeline import grammar, models, rows, tokens
 from pipeline.models import weights_sha256
 from pipeline.protocol import FAMILIES
 from pipeline.rollout import read_turn
 from pipeline.store import Store, Writer
-from pipeline.types import Answer, Modality, PolicyError, Problem, State, Turn
+from pipeline.types import Answer, Modality, PolicyError, Problem, State, Step, Turn
 from tests.conftest import box
 from tests.trainers.conftest import Small, problem_of
 from trainers import grpo, grpo_config
@@ -64,7 +64,7 @@ class Scripted:
 
 
 def answer(letter: str) -> str:
-    return protocol.write(Answer("I see.", letter))
+    return grammar.write(Answer("I see.", letter))
 
 
 def by_sample(letters: str) -> Says:
@@ -136,8 +136,8 @@ def test_whatever_ends_a_rollout_but_an_answer_earns_nothing(
     one: Small, problems: str, tmp_path: Path
 ) -> None:
     def says(state: State) -> list[str]:
-        picture = protocol.write(protocol.Step("Here.", (box(0, 0, 20, 20, "cat", k=1),)))
-        far = protocol.write(protocol.Step("There.", (box(0, 0, 20, 20, "cat", k=99),)))
+        picture = grammar.write(Step("Here.", (box(0, 0, 20, 20, "cat", k=1),)))
+        far = grammar.write(Step("There.", (box(0, 0, 20, 20, "cat", k=99),)))
         scripts = {
             0: [answer("A")],
             1: ["nonsense"],
@@ -204,7 +204,7 @@ def test_token_level_normalisation_weighs_long_trajectories_more(
 ) -> None:
     def says(state: State) -> list[str]:
         thought = "I see. " * (1 if state.sample < 2 else 20)
-        return [protocol.write(Answer(thought.strip(), "A" if state.sample % 2 else "B"))]
+        return [grammar.write(Answer(thought.strip(), "A" if state.sample % 2 else "B"))]
 
     policy = Scripted(one, says)
     norms = []

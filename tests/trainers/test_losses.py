@@ -359,7 +359,7 @@ def stand_in(trainer: Any, model: Any) -> Any:
 
 
 def _answered(problem: Any, small: Small, word: str) -> Any:
-    from pipeline.protocol import write
+    from pipeline.grammar import write
     from pipeline.types import Answer, Stop, Trajectory, Turn
 
     said = Answer(f"So {word * ord(word)} it is.", "A")
