@@ -68,8 +68,12 @@ def normalise_label(label: str) -> str:
 
 def opened(problem: Problem, sample: int = 0) -> State:
     """The state before the first turn: the inputs, nothing drawn."""
-    views = tuple(View(base=n) for n in range(1, len(problem.images) + 1))
-    return State(problem=problem, sample=sample, views=views)
+    return State(problem=problem, sample=sample, views=_inputs(len(problem.images)))
+
+
+@lru_cache(maxsize=64)  # numbers of pictures are few
+def _inputs(count: int) -> tuple[View, ...]:
+    return tuple(View(base=n) for n in range(1, count + 1))
 
 
 def overlap(later: Op, earlier: Op, size: Size) -> float:
@@ -151,7 +155,7 @@ def execute(state: State, step: Step, *said: Turn) -> State:
 
 def executed(problem: Problem, sample: int, turns: tuple[Turn, ...]) -> State:
     """What turns come to: the same as executing their steps in turn, without the states between."""
-    views, live = opened(problem).views, tuple[Mark, ...]()
+    views, live = _inputs(len(problem.images)), tuple[Mark, ...]()
     observed, successions = list[int](), list[Succession]()
     for number, turn in enumerate(turns):
         added: tuple[View, ...] = ()

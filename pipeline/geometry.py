@@ -42,8 +42,10 @@ def mean_end_distance(a: Corners, b: Corners) -> float:
     """Mean distance between the ends of two lines, px, in the better of the two directions."""
     # `distance`, spelled out: this is asked of every pair.
     ((x1, y1), (x2, y2)), ((x3, y3), (x4, y4)) = a, b
-    along = ((x1 - x3) ** 2 + (y1 - y3) ** 2) ** 0.5 + ((x2 - x4) ** 2 + (y2 - y4) ** 2) ** 0.5
-    against = ((x1 - x4) ** 2 + (y1 - y4) ** 2) ** 0.5 + ((x2 - x3) ** 2 + (y2 - y3) ** 2) ** 0.5
+    p, q, r, s = x1 - x3, y1 - y3, x2 - x4, y2 - y4
+    along = (p * p + q * q) ** 0.5 + (r * r + s * s) ** 0.5
+    p, q, r, s = x1 - x4, y1 - y4, x2 - x3, y2 - y3
+    against = (p * p + q * q) ** 0.5 + (r * r + s * s) ** 0.5
     return float(along if along < against else against) / 2
 
 

@@ -14,13 +14,13 @@ from pipeline.geometry import Corners
 from pipeline.types import (
     Answer,
     Box,
+    Fault,
     Kind,
     Mark,
     Op,
     Problem,
     Score,
     State,
-    Step,
     Stop,
     Trajectory,
 )
@@ -67,9 +67,10 @@ def solved(kind: Kind, value: Score, rules: Rules) -> bool:
 
 def well_formed(trajectory: Trajectory) -> float:
     """S_format: 1 if every turn obeys the grammar strictly and every op was executed, else 0."""
-    return float(
-        all(isinstance(t.parsed, Step | Answer) and not t.parsed.lenient for t in trajectory.turns)
-    )
+    for turn in trajectory.turns:
+        if isinstance(turn.parsed, Fault) or turn.parsed.lenient:
+            return 0.0
+    return 1.0
 
 
 def correct(problem: Problem, text: str) -> float:
@@ -194,7 +195,7 @@ def draw_quality(problem: Problem, live: Iterable[Mark]) -> float | None:
     if not truth:
         return None
     pairs = _pairs(problem, marks, truth)
-    return sum(value for value, _, _ in pairs) / (len(truth) + len(marks) - len(pairs))
+    return sum([value for value, _, _ in pairs]) / (len(truth) + len(marks) - len(pairs))
 
 
 def needless(problem: Problem, live: Iterable[Mark]) -> list[Mark]:
@@ -244,10 +245,11 @@ def _matches(
         ]
     reach = LINE_MATCH * geometry.diagonal(problem.images[mark.base - 1].size)
     far = 2 * reach + 1  # lines are at least as far apart as their middles; 1 for the rounding
-    values = (
-        (1 - geometry.mean_end_distance(p, other) / reach, t)
+    across, down = x1 + x2, y1 + y2
+    return [
+        (value, t)
         for t, other in others
-        if abs(x1 + x2 - other[0][0] - other[1][0]) < far
-        and abs(y1 + y2 - other[0][1] - other[1][1]) < far
-    )
-    return [(value, t) for value, t in values if value > 0]
+        if abs(across - other[0][0] - other[1][0]) < far
+        and abs(down - other[0][1] - other[1][1]) < far
+        and (value := 1 - geometry.mean_end_distance(p, other) / reach) > 0
+    ]
