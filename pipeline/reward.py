@@ -85,8 +85,10 @@ def correct(problem: Problem, text: str) -> float:
 
 def mean_relative_accuracy(given: Fraction, truth: Fraction) -> float:
     """The share of θ in {0.50, 0.55, …, 0.95} with |A − Â| / |Â| < 1 − θ, exactly (Â = 0: 1 or 0)."""
+    if given == truth:
+        return 1.0
     if truth == 0:
-        return float(given == 0)
+        return 0.0
     missed = 20 * abs(given - truth) // abs(truth)  # that many of ten are not within their θ
     return max(0, 10 - missed) / 10
 

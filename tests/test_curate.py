@@ -164,6 +164,17 @@ def test_pass_rates_count_solved_samples_and_only_the_middle_is_learnable() -> N
     ]  # fmt: skip
 
 
+def test_rows_graded_together_are_as_they_are_alone() -> None:
+    kinds = ((LOOK, MOVE, DONE), (LOOK, "Hm."), (LOOK, Answer("So.", "B")))
+    count = 2 * curate.AT_ONCE + 1
+    together = graded(*(kinds[n % 3] for n in range(count)))
+    assert len({row.score for row in together}) == len(kinds)
+    one_by_one = [
+        curate.grade([row.problem], [row.trajectory], Rules(), Tolerance()) for row in together
+    ]
+    assert together == [row for rows in one_by_one for row in rows]
+
+
 def test_trajectories_without_their_problem_are_our_fault_and_raise() -> None:
     rows = graded((LOOK, DONE))
     stray = Trajectory("elsewhere", 0, rows[0].trajectory.turns, rows[0].trajectory.stop)

@@ -172,6 +172,42 @@ def test_the_grammar_in_one_expression_reads_what_reading_piece_by_piece_reads(
     assert [parse(text) for text in texts] == at_once
 
 
+def test_ops_read_by_one_expression_are_those_that_json_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = Random(5)
+    near = [  # what `write` would not put, by a little
+        *("-0", "01", "1.0", "1e1", "1000000", "-1000000", "1000001", "999999", "true", '"1"', ""),
+        *("1, 2", "[1]", "١", "1 "),
+    ]
+    edited = [drawing(f"[{ROW.replace('30', value)}]") for value in near]
+    edited += [drawing(f"[{ROW.replace('1,', value + ',', 1)}]") for value in near]
+    edited += [
+        drawing(f"[{ROW.replace('cat', label)}]") for label in ("", " ", "a\tb", "\x7f", "é")
+    ]
+    edited += [drawing(f"[{ROW.replace('cat', label * 200)}]") for label in ("c", "cc", "é")]
+    edited += [drawing("[" + ",\n ".join([ROW] * count) + "]") for count in (0, 1, 64, 65)]
+    edited += [
+        drawing(block)
+        for block in (
+            f"[{ROW},\n  {ROW}]", f"[{ROW}]]", f"[ {ROW}]", f"[{ROW}],", f"{ROW}", f"[{ROW} {ROW}]",
+            f"[{ROW.replace('[1, 2,', '[1, 2], ')}]",
+            f"[{ROW.replace('bbox_2d', 'start_point_2d')}]",
+            '[{"index": 1, "bbox_2d": [1, 2], "end_point_2d": [3, 4], "label": "a"}]',
+            '[{"index": 1, "start_point_2d": [1, 2, 3, 4], "label": "a"}]',
+            '[{"index": 1, "bbox_2d": [30, 40, 1, 2], "label": "a"}]',
+        )
+    ]  # fmt: skip
+    written = [text for name in SPOKEN for text in turns(FAMILIES[name])]
+    texts = [*edited, *written, *(turn_case(rng)[1] for _ in range(6000))]
+    at_once = [parse(text) for text in texts]
+    blocks = [text.split("```json")[1].split("```")[0] for text in written if "```" in text]
+    assert all(map(grammar._written, blocks))
+    monkeypatch.setattr(grammar, "_OP", NEVER)
+    assert not any(map(grammar._written, blocks))
+    assert [parse(text) for text in texts] == at_once
+
+
 @settings(max_examples=300)
 @given(st.text(max_size=300))
 def test_any_text_gives_one_of_three_things(text: str) -> None:
