@@ -24,6 +24,7 @@ from trainers.checkpoint import write_whole
 
 HERE = Path(__file__).parent
 RESULTS, REPORT = HERE / "results.json", HERE.parent / "docs" / "ladder.md"
+NOTES = HERE / "notes.md"  # what the numbers say, in words: written by a person, part of the report
 
 
 def kept() -> dict[str, Record]:
@@ -51,18 +52,19 @@ def main(arguments: Sequence[str] | None = None, launch: Launch = process) -> No
             if repetition in arm.repetitions and (not given.arms or arm.name in given.arms):
                 _measure(arm, repetition, using)
     if current := _current(using):
-        REPORT.write_text(report(current, using.main.description))
+        REPORT.write_text(report(current, using.main.description, NOTES.read_text()))
         print(f"written: {REPORT}")
 
 
 def _measure(arm: Arm, repetition: int, using: Measuring) -> None:
     """Adds an arm's record unless it is there; an arm that cannot be measured does not end the rest."""
-    place, records = f"{arm.name}, {repetition}", kept()
+    place = f"{arm.name}, {repetition}"
     try:
-        if records.get(place, {}).get("key") == key(arm, repetition, using.main):
+        if kept().get(place, {}).get("key") == key(arm, repetition, using.main):
             return
         using.tell(place)
-        keep({**records, place: measure(arm, repetition, using)})
+        record = measure(arm, repetition, using)
+        keep({**kept(), place: record})  # as they are by now: others may measure beside this
     except (StoreError, TrainerFailed, CannotMeasure) as error:
         using.tell(f"{place} cannot be measured: {error}")
 

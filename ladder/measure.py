@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from trainers.outcomes import Outcome, read, told
 
 WIDE = {"samples": 8, "limit": 200, "greedy": False}  # pass@8 on the first 200 problems
 BINS = 10  # of a training's curve
+MANY = 4  # turns, and more of them, are counted together
 SETS = {"cold": "cold_set", "reflective": "reflective_set"}
 
 Record = dict[str, Any]
@@ -188,7 +190,7 @@ def _solved(every: list[Answer]) -> list[int]:
 
 
 def _numbers(sampled: list[Answer]) -> dict[str, Any]:
-    """Means over the sampled trajectories; accuracy by task and by kind of answer, too."""
+    """Means over the sampled trajectories; accuracy by task, by kind of answer and by turns, too."""
     numbers = told([one.outcome for one in sampled])
     numbers["needless"] = fmean(one.needless for one in sampled)
     for name in ("task", "kind"):
@@ -197,6 +199,10 @@ def _numbers(sampled: list[Answer]) -> dict[str, Any]:
             value: fmean(solved for v, solved in of if v == value)
             for value in sorted({v for v, _ in of})
         }
+    lengths = Counter(min(one.outcome.turns, MANY) for one in sampled)
+    for turns, count in sorted(lengths.items()):
+        solved = sum(one.outcome.solved for one in sampled if min(one.outcome.turns, MANY) == turns)
+        numbers.setdefault("by_turns", {})[str(turns)] = [count, solved]
     return numbers
 
 

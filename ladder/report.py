@@ -20,7 +20,7 @@ from ladder.arms import (
     PAPER_NO_REFLECTION,
     REFLECTIVE,
 )
-from ladder.measure import Record
+from ladder.measure import MANY, Record
 from pipeline import figures
 from pipeline.types import Stop
 from trainers.bootstrap import Interval, difference, interval, pass_at
@@ -44,8 +44,8 @@ cannot be prompted: the paper's "prompting without training is worse than the pl
 """
 
 
-def report(records: Sequence[Record], about: str) -> str:
-    """Markdown. Arms that have not been measured are named."""
+def report(records: Sequence[Record], about: str, notes: str) -> str:
+    """Markdown. Arms that have not been measured are named; ``notes`` are what a person says of it."""
     arms: Arms = {
         arm.name: some
         for arm in ARMS
@@ -66,6 +66,7 @@ def report(records: Sequence[Record], about: str) -> str:
         _missing(arms),
         "## What was looked for\n",
         figures.table(("", "looked for", "seen", ""), [*_looked_for(arms)]),
+        notes,
         "\n## The paper's orderings\n",
         figures.table(("", "in the paper", "here", ""), [*_orderings(arms)]),
         "\n## Differences in accuracy, in points, paired by problem\n",
@@ -74,6 +75,8 @@ def report(records: Sequence[Record], about: str) -> str:
         figures.table(("", "pass@1", "pass@8", "gap"), [*_passes(arms)]),
         "\n## By task and by kind of answer\n",
         figures.table(*_breakdown(arms)),
+        "\n## By turns, the answer included: share of trajectories, and accuracy among them\n",
+        figures.table(*_by_turns(arms)),
         "\n## How rollouts end\n",
         figures.table(*_stops(arms)),
         "\n## The sets (kept of all), and minutes of training from the base on\n",
@@ -294,6 +297,22 @@ def _breakdown(arms: Arms) -> Table:
         shares = [fmean(r["numbers"][by][value] for r in records) for by, value in columns]
         rows.append((name, *(f"{100 * share:.1f}" for share in shares)))
     return ("", *(value for _, value in columns)), rows
+
+
+def _by_turns(arms: Arms) -> Table:
+    """Of the repetitions whose records tell it."""
+    columns = [str(turns) for turns in range(1, MANY + 1)]
+    rows: list[Sequence[str]] = []
+    for name, records in arms.items():
+        if told := [r["numbers"]["by_turns"] for r in records if "by_turns" in r["numbers"]]:
+            counts = [[sum(of.get(n, (0, 0))[i] for of in told) for i in (0, 1)] for n in columns]
+            every = sum(count for count, _ in counts)
+            cells = (
+                f"{count / every:.3f}: {100 * solved / count:.1f}" if count else "–"
+                for count, solved in counts
+            )
+            rows.append((name, str(len(told)), *cells))
+    return ("", "n", *columns[:-1], f"{MANY} or more"), rows
 
 
 def _stops(arms: Arms) -> Table:

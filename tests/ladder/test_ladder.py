@@ -115,6 +115,8 @@ def test_a_record_holds_what_was_measured(using: Measuring) -> None:
     assert record["wide"] == [8] * 4
     assert record["numbers"]["solved"] == 1
     assert record["numbers"]["needless"] == 0
+    counts = record["numbers"]["by_turns"].values()
+    assert [sum(of) for of in zip(*counts, strict=True)] == [8, 8]
     assert set(record["numbers"]["task"]) == {"counting", "maze"}
     assert set(record["sets"]) == {"cold_set"}
     assert record["sets"]["cold_set"]["kept"] > 0
@@ -261,7 +263,7 @@ def record(arm: str, solved: list[int], repetition: int = 0, **numbers: Any) -> 
 
 def lines(records: list[Record]) -> dict[str, str]:
     """Rows of all tables by their first cell; the last of those that share it."""
-    text = report(records, "for tests")
+    text = report(records, "for tests", "A note.")
     cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     return {first: "|".join(rest) for first, *rest in cells}
 
@@ -320,13 +322,23 @@ def test_other_problems_are_never_paired() -> None:
 
 
 def test_what_is_not_measured_is_named() -> None:
-    text = report([record(COLD, [1, 2], 1)], "for tests")
+    text = report([record(COLD, [1, 2], 1)], "for tests", "A note.")
     assert "Not measured (repetitions)" in text
     assert "cold + GRPO (3)" in text
     assert "cold (2)" in text
 
 
+def test_trajectories_are_told_by_their_turns_over_the_repetitions_that_tell_them() -> None:
+    told = [
+        record(COLD, [1], n, by_turns=of)
+        for n, of in enumerate(({"2": [30, 20], "4": [10, 0]}, {"1": [5, 0], "2": [35, 5]}))
+    ]
+    text = report([*told, record(COLD, [1], 2), record(REFLECTIVE, [1])], "for tests", "A note.")
+    assert "|cold|2|0.062: 0.0|0.812: 38.5|–|0.125: 0.0|" in text
+    assert "A note." in text
+
+
 def test_pass_at_8_is_read_from_eight_samples() -> None:
-    text = report([record(COLD, [1, 0, 4, 0])], "for tests")  # wide: 2, 0, 8 and 0 of 8
+    text = report([record(COLD, [1, 0, 4, 0])], "for tests", "A note.")  # wide: 2, 0, 8 and 0 of 8
     assert "|cold|31.2|50.0|18.8|" in text
     assert "Measured\n2026-01-01 on paper." in text
