@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.versions import Version
 
 VERSION = "ladder"
-EVERY, ONE = (0, 1, 2), (0,)  # repetitions
+EVERY, ONE = (0, 1, 2), (0,)  # repetitions: of the recipe's stages, and of questions beside it
 BASE, COLD, REFLECTIVE = "base", "cold", "cold + reflective"
 GRPO, NO_REFLECTION = "cold + reflective + GRPO", "cold + GRPO"
 PAPER_GRPO, PAPER_NO_REFLECTION = f"{GRPO}, w_draw = 0", f"{NO_REFLECTION}, w_draw = 0"
@@ -33,7 +33,7 @@ class Arm:
     name: str
     seat: str
     changes: Mapping[str, Any] = field(default_factory=dict)
-    repetitions: tuple[int, ...] = EVERY
+    repetitions: tuple[int, ...] = ONE
     like: str = ""
     wide: bool = False
 
@@ -52,11 +52,11 @@ QWEN3 = {"family": "qwen3-vl", "canvas": {"smallest": 128, "largest": 128}}
 DUPLICATES = {"grpo_model.repeat_iou": 0.8, "grpo_model.repeat_ends": 4.0}
 
 ARMS = (
-    Arm(BASE, "base_model", repetitions=ONE, wide=True),
-    Arm(COLD, "cold_model", wide=True),
-    Arm(REFLECTIVE, "reflective_model", wide=True),
-    Arm(GRPO, "grpo_model", wide=True),
-    Arm(NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model"}, wide=True),
+    Arm(BASE, "base_model", wide=True),
+    Arm(COLD, "cold_model", repetitions=EVERY, wide=True),
+    Arm(REFLECTIVE, "reflective_model", repetitions=EVERY, wide=True),
+    Arm(GRPO, "grpo_model", repetitions=EVERY, wide=True),
+    Arm(NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model"}, repetitions=EVERY, wide=True),
     Arm(
         "cold + rejection-sampled, same size", "reflective_model", {RULE: "none"}, like="reflective"
     ),
@@ -65,14 +65,14 @@ ARMS = (
     Arm(PAPER_GRPO, "grpo_model", {W_DRAW: 0.0}, wide=True),
     Arm("cold + reflective by `paper`", "reflective_model", {RULE: "paper"}),
     Arm("cold + reflective by `strict+helped`", "reflective_model", {RULE: "strict+helped"}),
-    Arm(PAPER_NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model", W_DRAW: 0.0}, ONE),
-    Arm(f"{GRPO}, near-duplicates end a rollout", "grpo_model", DUPLICATES, ONE),
-    Arm(LONGER, "cold_model", {"cold_model.policy.epochs": 8.0}, ONE),
-    Arm("text only: cold", "cold_model", TEXT, ONE, like="cold"),
-    Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, ONE, like="cold"),
-    Arm(OTHER + BASE, "base_model", QWEN3, ONE),
-    Arm(OTHER + COLD, "cold_model", QWEN3, ONE),
-    Arm(OTHER + GRPO, "grpo_model", QWEN3, ONE),
+    Arm(PAPER_NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model", W_DRAW: 0.0}),
+    Arm(f"{GRPO}, near-duplicates end a rollout", "grpo_model", DUPLICATES),
+    Arm(LONGER, "cold_model", {"cold_model.policy.epochs": 8.0}),
+    Arm("text only: cold", "cold_model", TEXT, like="cold"),
+    Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, like="cold"),
+    Arm(OTHER + BASE, "base_model", QWEN3),
+    Arm(OTHER + COLD, "cold_model", QWEN3),
+    Arm(OTHER + GRPO, "grpo_model", QWEN3),
 )
 
 
