@@ -30,7 +30,7 @@ def claims() -> Iterator[Claim]:
     blocks = [text.split("```")[1].removeprefix("json") for ts in texts for text in ts[:-1]]
 
     def grade(read: Iterable[Trajectory]) -> None:
-        """One after the other, as a set is made from the store."""
+        """In order, as a set is made from the store."""
         graded = curate.grade(asked, read, version.rules, version.limits.repeats)
         assert all(row.solved is not None for row in graded)
 

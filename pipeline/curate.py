@@ -26,9 +26,8 @@ from pipeline.types import (
     Verdict,
 )
 
-AT_ONCE = (
-    16  # rows that are graded stage by stage: what is run again and again runs a seventh faster
-)
+# Rows that are graded stage by stage: what is run again and again runs a seventh faster.
+AT_ONCE = 16
 GRID_REACH = 0.25  # of a cell: how far from a cell's centre a line that visits it may pass
 
 
@@ -57,7 +56,11 @@ def grade(
     rules: Rules,
     repeats: Tolerance,
 ) -> Iterator[Graded]:
-    """Joins trajectories to their problems, which lie in the same order, and scores them."""
+    """Joins trajectories to their problems, which lie in the same order, and scores them.
+
+    A few rows are read ahead: what cannot be read, or is no trajectory of its problem, raises before
+    the rows just before it are told.
+    """
     joined = along(problems, trajectories)
     while rows := list(islice(joined, AT_ONCE)):
         states = [retrace(*row) for row in rows]

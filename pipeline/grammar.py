@@ -68,7 +68,7 @@ BACKTICK = "\\u0060"  # as JSON escapes it: a label must not close the fence
 
 
 def write(parsed: Step | Answer) -> str:
-    """The text of a turn, strictly by the grammar; ops as they are (see `to_wire`).
+    """The text of a turn, strictly by the grammar; ops as they are (see `protocol.to_wire`).
 
     Raises:
         ValueError: if the text would not be read back as the same, as with "</think>" in a thought.

@@ -168,6 +168,7 @@ def test_rows_graded_together_are_as_they_are_alone() -> None:
     kinds = ((LOOK, MOVE, DONE), (LOOK, "Hm."), (LOOK, Answer("So.", "B")))
     count = 2 * curate.AT_ONCE + 1
     together = graded(*(kinds[n % 3] for n in range(count)))
+    assert len(together) == count
     assert len({row.score for row in together}) == len(kinds)
     one_by_one = [
         curate.grade([row.problem], [row.trajectory], Rules(), Tolerance()) for row in together

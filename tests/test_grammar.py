@@ -178,14 +178,16 @@ def test_ops_read_by_one_expression_are_those_that_json_reads(
     rng = Random(5)
     near = [  # what `write` would not put, by a little
         *("-0", "01", "1.0", "1e1", "1000000", "-1000000", "1000001", "999999", "true", '"1"', ""),
-        *("1, 2", "[1]", "١", "1 "),
+        *("1, 2", "[1]", "١", "1١", "1 "),
     ]
     edited = [drawing(f"[{ROW.replace('30', value)}]") for value in near]
     edited += [drawing(f"[{ROW.replace('1,', value + ',', 1)}]") for value in near]
     edited += [
-        drawing(f"[{ROW.replace('cat', label)}]") for label in ("", " ", "a\tb", "\x7f", "é")
+        drawing(f"[{ROW.replace('cat', label)}]")
+        for label in ("", " ", "a\tb", "\x1f", "\x7f", "é")
     ]
-    edited += [drawing(f"[{ROW.replace('cat', label * 200)}]") for label in ("c", "cc", "é")]
+    long = ("c" * 200, "c" * 201, "é" * 200, "é" * 201)
+    edited += [drawing(f"[{ROW.replace('cat', label)}]") for label in long]
     edited += [drawing("[" + ",\n ".join([ROW] * count) + "]") for count in (0, 1, 64, 65)]
     edited += [
         drawing(block)
