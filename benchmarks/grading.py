@@ -46,19 +46,9 @@ def claims() -> Iterator[Claim]:
             for t, state, said in zip(told, opened, texts, strict=True)
         )
 
-    def rolled() -> Iterator[Trajectory]:
-        for state, said in zip(opened, texts, strict=True):
-            now: State | Trajectory = state
-            for text in said:
-                assert isinstance(now, State)
-                turn = read_turn(now, text, version.wire)
-                now = advance(now, turn, version.limits, version.wire)
-            assert isinstance(now, Trajectory)
-            yield now
-
     def online() -> None:
         """What a rollout costs, next to its policy: every turn is checked and drawn as well."""
-        grade(rolled())
+        grade(_rolled(version, *both) for both in zip(opened, texts, strict=True))
 
     def yardstick() -> None:
         for block in blocks:
@@ -76,6 +66,16 @@ def claims() -> Iterator[Claim]:
             f"1 / {least / rate:.0f}",
             wanted,
         )
+
+
+def _rolled(version: Version, opened: State, texts: Iterable[str]) -> Trajectory:
+    """A trajectory from its beginning and its texts."""
+    now: State | Trajectory = opened
+    for text in texts:
+        assert isinstance(now, State)
+        now = advance(now, read_turn(now, text, version.wire), version.limits, version.wire)
+    assert isinstance(now, Trajectory)
+    return now
 
 
 def _told(version: Version, asked: list[Problem]) -> list[Trajectory]:

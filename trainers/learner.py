@@ -49,6 +49,20 @@ class Rate:
         return self.peak * 0.5 * (1 + math.cos(math.pi * passed))
 
 
+def _refuse_launch(accelerator: Accelerator, tuning: Tuning, sharded: bool) -> None:
+    """Raises `TrainingError` where this was started in a way that it cannot train in."""
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise TrainingError(
+            "accelerate is set up for FSDP or DeepSpeed: start it with plain processes, and set "
+            "shard to spread a model over them"
+        )
+    if sharded and (tuning.lora_rank or accelerator.num_processes < 2):
+        raise TrainingError(
+            "shard spreads whole weights over several processes: set lora_rank 0, and start it "
+            "with torchrun"
+        )
+
+
 class Learner:
     """A checkpoint that learns.
 
@@ -84,16 +98,7 @@ class Learner:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         self.sharded = sharded
-        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise TrainingError(
-                "accelerate is set up for FSDP or DeepSpeed: start it with plain processes, and set "
-                "shard to spread a model over them"
-            )
-        if sharded and (tuning.lora_rank or self.accelerator.num_processes < 2):
-            raise TrainingError(
-                "shard spreads whole weights over several processes: set lora_rank 0, and start it "
-                "with torchrun"
-            )
+        _refuse_launch(self.accelerator, tuning, sharded)
         self.processor = models.load_processor(model, revision)
         loaded = models.load_model(model, revision, attention=attention)
         self.family_name = models.family_name(loaded.config.model_type)
