@@ -164,7 +164,7 @@ NODES: dict[str, Node] = {
     "cold_set": Node(
         "D_cold: teacher trajectories that are solved, well-formed, long enough and on the grid.",
         "cold", "cold", bodies.sift("cold", "teacher_trajectories"),
-        ("problems", "teacher_trajectories"), _filtered("cold"), split="cold",
+        ("problems", "teacher_trajectories"), _filtered("cold"), code="2", split="cold",
     ),
     "skills_export": _export("skills", "drawing_skills"),
     "cold_export": _export("cold", "cold_set"),
@@ -178,7 +178,8 @@ NODES: dict[str, Node] = {
     "reflective_set": Node(
         "D_reflect: trajectories that φ keeps: solved, well-formed and reflective.",
         "reflective", "reflective", bodies.sift("reflective", "reflective_trajectories"),
-        ("problems", "reflective_trajectories"), _filtered("reflective"), split="reflective",
+        ("problems", "reflective_trajectories"), _filtered("reflective"), code="2",
+        split="reflective",
     ),
     "reflective_export": _export("reflective", "reflective_set"),
     "reflective_model": _model("reflective_model"),

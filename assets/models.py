@@ -29,7 +29,7 @@ from pipeline.types import KEPT
 from pipeline.versions import Version
 
 TRAINERS = {"cold_model": "sft", "reflective_model": "sft", "grpo_model": "grpo"}
-CODE = {"sft": "1", "grpo": "1", "evaluate": "1"}  # raised when it would make something else
+CODE = {"sft": "2", "grpo": "2", "evaluate": "2"}  # raised when it would make something else
 TRAINED = (*TRAINERS, "evaluation")  # the assets that trainers work for
 RUNS = "runs"
 MODEL, METRICS, ASKED, DONE = "model", "metrics.jsonl", "asked.json", "done.json"

@@ -159,7 +159,8 @@ def _relocations(
 ) -> Iterator[tuple[Mark, Mark]]:
     """A mark that supersedes nothing, where its label names one true object drawn elsewhere before.
 
-    The latest such mark that was still live counts, once: two marks do not move the same one.
+    The latest such mark that was still live counts, once: two marks do not move the same one, and
+    one that the same step supersedes has its heir already.
     """
     if not groups:
         return
@@ -171,8 +172,8 @@ def _relocations(
             if n == 0 or id(later) in heirs or len(_truths(problem, later)) != 1:
                 continue
             for earlier in reversed(marks[:n]):
-                live = died.get(id(earlier), later.step) >= later.step and id(earlier) not in moved
-                if live and earlier.step < later.step and _elsewhere(problem, earlier, later):
+                dead = died.get(id(earlier), later.step + 1) <= later.step or id(earlier) in moved
+                if not dead and earlier.step < later.step and _elsewhere(problem, earlier, later):
                     moved.add(id(earlier))
                     yield earlier, later
                     break

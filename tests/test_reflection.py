@@ -127,6 +127,11 @@ def test_going_on_with_a_line_relocates_nothing_and_one_mark_is_moved_once() -> 
     assert kinds(reflected((box(120, 120, 200, 200),), two)) == [Correction.RELOCATE]
 
 
+def test_what_a_step_supersedes_is_not_relocated_by_it_too() -> None:
+    both = (box(130, 130, 200, 200, k=2), box(20, 20, 60, 60, k=2))
+    assert kinds(reflected((box(120, 120, 190, 190),), both)) == [Correction.REFINE]
+
+
 def test_without_truth_nothing_is_known_of_help() -> None:
     found = reflected((box(30, 30, 90, 90),), (box(20, 20, 80, 80, k=2),), scene=None, gold=())
     assert [c.helped for c in found.corrections] == [None]

@@ -39,10 +39,10 @@ class Rate:
     decay: bool
 
     def at(self, step: int, steps: int) -> float:
-        """Of update ``step``, counted from 0, of ``steps``."""
+        """Of update ``step``, counted from 0, of ``steps``; never above the peak."""
         warm = self.warmup * steps
         if step < warm:
-            return self.peak * (step + 1) / max(1.0, warm)
+            return self.peak * min(1.0, (step + 1) / max(1.0, warm))
         if not self.decay:
             return self.peak
         passed = (step - warm) / max(1.0, steps - warm)

@@ -551,3 +551,10 @@ def test_a_launcher_that_would_spread_it_in_its_own_way_is_refused(
     monkeypatch.setattr(learner, "Accelerator", lambda **_: launched)
     with pytest.raises(TrainingError, match="plain processes, and set shard"):
         train(config(one, exported, tmp_path))
+
+
+def test_the_rate_never_passes_its_peak_where_the_warm_up_is_no_whole_number_of_updates() -> None:
+    rates = [learner.Rate(peak=1.0, warmup=0.03, decay=True).at(n, 672) for n in range(672)]
+    assert rates[:2] == pytest.approx([1 / 20.16, 2 / 20.16])  # 3 % of 672 updates
+    assert max(rates) == rates[20] == 1.0
+    assert rates[21:] == sorted(rates[21:], reverse=True)
