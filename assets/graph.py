@@ -159,7 +159,7 @@ NODES: dict[str, Node] = {
     "teacher_trajectories": Node(
         "What the teacher wrote and drew: every trajectory, finished well or not.",
         "cold", "trajectories", bodies.sample("teacher_trajectories"),
-        ("problems",), _sampled("teacher"), split="cold",
+        ("problems",), _sampled("teacher"), code="2", split="cold",
     ),
     "cold_set": Node(
         "D_cold: teacher trajectories that are solved, well-formed, long enough and on the grid.",
@@ -173,7 +173,7 @@ NODES: dict[str, Node] = {
         "What the cold model wrote and drew on fresh problems.",
         "reflective", "trajectories",
         bodies.sample("reflective_trajectories"),
-        ("problems", "cold_model"), _sampled("cold_model"), split="reflective",
+        ("problems", "cold_model"), _sampled("cold_model"), code="2", split="reflective",
     ),
     "reflective_set": Node(
         "D_reflect: trajectories that φ keeps: solved, well-formed and reflective.",
@@ -186,7 +186,7 @@ NODES: dict[str, Node] = {
     "rl_trajectories": Node(
         "What the model that RL begins with wrote and drew on problems held for RL: its pass rates.",
         "rl", "trajectories", bodies.sample("rl_trajectories"),
-        ("problems", *MODELS[:-1]), _tried, split="rl",
+        ("problems", *MODELS[:-1]), _tried, code="2", split="rl",
         chosen=lambda version: ("problems", version.reinforced),
     ),
     "rl_problems": Node(

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -9,11 +11,10 @@ import pytest
 import torch
 
 from pipeline import canvas, models, pixels, tokens
-from pipeline.grammar import write
 from pipeline.rollout import Limits, retrace, rollout
 from pipeline.teachers import local
 from pipeline.teachers.local import Local, Sampling
-from pipeline.types import Answer, Failure, Modality, Problem, State, Trajectory
+from pipeline.types import Failure, Modality, Problem, State, Trajectory
 from tests.trainers.conftest import NAMES, Small, problem_of, solved
 from trainers.encode import batch, encode
 from trainers.model import Scorer
@@ -70,25 +71,16 @@ def test_the_log_probabilities_agree_over_turns_with_drawings_between_them(
     small = smalls[name]
     policy = policy_of(small, max_tokens=400)
     told = {p.id: solved(p, small.family, draws=2) for p in problems_of(small)}
-    script: list[list[int]] = []
 
-    def follow(chooser: Any, logprobs: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([row.pop(0) if row else policy.words.end for row in script])
+    def follow(_: Any, __: float, scripts: Sequence[Any]) -> torch.Tensor:
+        return torch.tensor([next(script) for script in scripts])
 
-    def streams(state: State) -> Random:
+    def script(state: State) -> Any:
         turn = told[state.problem.id].turns[len(state.turns)]
-        script.append(list(tokens.turn_ids(turn, policy.words, sampled=False)))
-        return Random()
+        return iter(tokens.turn_ids(turn, policy.words, sampled=False))
 
-    monkeypatch.setattr(local._Chooser, "_sampled", follow)
-    monkeypatch.setattr(policy, "_stream", streams)
-    turns_of = policy._turns
-
-    def one_call(*asked: Any) -> Any:
-        script.clear()
-        return turns_of(*asked)
-
-    monkeypatch.setattr(policy, "_turns", one_call)
+    monkeypatch.setattr(local, "_sampled", follow)
+    monkeypatch.setattr(policy, "_stream", script)
     problems = problems_of(small)
     runs = sampled(policy, problems, 1, Limits(max_turns=6))
     scorer = Scorer(policy.model, policy.words.vision)
@@ -118,15 +110,15 @@ def test_what_a_trajectory_samples_does_not_hang_on_its_neighbours(
     assert len({r.turns[0].ids for r in together}) == len(together)  # nor do two sample the same
 
 
-def test_those_that_are_unfinished_share_a_call_and_new_ones_join(
+def test_those_that_are_unfinished_share_a_call_and_new_ones_join_and_a_prompt_is_read_once(
     smalls: dict[str, Small], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, calls = policy_of(smalls["qwen2.5-vl"], batch=4), []
     generate = local.generate
 
-    def counted(model: Any, inputs: Any, *rest: Any) -> Any:
-        calls.append(len(inputs["input_ids"]))
-        return generate(model, inputs, *rest)
+    def counted(model: Any, inputs: Any, reads: Any, *rest: Any) -> Any:
+        calls.append((len(reads), len(inputs["input_ids"])))
+        return generate(model, inputs, reads, *rest)
 
     monkeypatch.setattr(local, "generate", counted)
     problems = [problem_of(Modality.IMAGE, policy.family, n) for n in range(5)]
@@ -137,7 +129,8 @@ def test_those_that_are_unfinished_share_a_call_and_new_ones_join(
         return [one async for one in runs]
 
     assert len(asyncio.run(run())) == 10
-    assert calls == [4, 4, 4, 4, 2, 2]  # two turns each, four at once, until two are left
+    # Two turns each, four at once, until two are left; both samples of a problem begin alike.
+    assert calls == [(4, 2), (4, 4), (4, 2), (4, 4), (2, 1), (2, 2)]
 
 
 def test_no_id_that_stands_for_a_picture_is_ever_sampled(smalls: dict[str, Small]) -> None:
@@ -152,10 +145,11 @@ def test_no_id_that_stands_for_a_picture_is_ever_sampled(smalls: dict[str, Small
             assert min(turn.logprobs) > float("-inf")
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_a_temperature_of_zero_takes_what_transformers_takes_greedily(
-    smalls: dict[str, Small],
+    smalls: dict[str, Small], name: str
 ) -> None:
-    small = smalls["qwen2.5-vl"]
+    small = smalls[name]
     policy = policy_of(small, temperature=0.0)
     state = canvas.opened(problem_of(Modality.VIEWS, small.family))
     (run,) = sampled(policy, [state.problem], 1, Limits(max_turns=1))
@@ -210,8 +204,7 @@ def test_top_p_leaves_the_fewest_ids_that_make_up_the_share(smalls: dict[str, Sm
     logits[:, :3] = torch.tensor([0.5, 0.3, 0.2]).log()
     streams = [Random(n) for n in range(200)]
     for top_p, left in ((0.4, {0}), (0.7, {0, 1}), (0.95, {0, 1, 2})):
-        chooser = local._Chooser(words, Sampling(top_p=top_p), streams)
-        chosen = chooser(torch.zeros(200, 1), logits.clone()).argmax(-1)
+        chosen, _ = local._chosen(logits.clone(), words, Sampling(top_p=top_p), streams)
         assert set(chosen.tolist()) == left
 
 
@@ -255,7 +248,25 @@ def test_a_broken_model_ends_the_rollout_loudly(
         sampled(policy, problems_of(smalls["qwen2.5-vl"]))
 
 
-def test_an_answer_ends_a_turn_at_its_end_token(smalls: dict[str, Small]) -> None:
-    words = smalls["qwen2.5-vl"].words
-    ids = (*words.write(write(Answer("So.", "A"))), words.end)
-    assert local._up_to_end([*ids, words.pad, words.pad], words.end) == ids
+def test_a_turn_that_has_ended_leaves_the_batch(
+    smalls: dict[str, Small], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = policy_of(smalls["qwen2.5-vl"], max_tokens=6)
+    end, plain = policy.words.end, policy.words.write("a")[0]
+    scripts = [[plain] * length + [end] for length in (1, 4, 2, 9)]
+    monkeypatch.setattr(policy, "_stream", lambda state: iter(scripts[state.sample]))
+    monkeypatch.setattr(
+        local, "_sampled", lambda _, __, streams: torch.tensor([next(one) for one in streams])
+    )
+    forward, read = policy.model.model.forward, []
+
+    def counted(**inputs: Any) -> Any:
+        read.append(len(inputs["attention_mask"]))
+        return forward(**inputs)
+
+    monkeypatch.setattr(policy.model.model, "forward", counted)
+    state = canvas.opened(problem_of(Modality.IMAGE, policy.family))
+    turns = policy.answers([replace(state, sample=n) for n in range(4)])
+    assert [len(turn.ids or ()) for turn in turns] == [2, 5, 3, 6]  # the last hits the limit
+    assert [len(turn.logprobs or ()) for turn in turns] == [2, 5, 3, 6]
+    assert read == [1, 4, 3, 2, 2, 1]  # the prompt, once; then an id each of those that go on

@@ -1,19 +1,21 @@
 """A transformers model in this process: the student while it learns, or any checkpoint.
 
-Guarantees: every unfinished trajectory that is waiting goes into one generate call; each has a
-random stream of its own, keyed by seed, problem, sample and turn, so that what it samples does not
-hang on its neighbours; log-probabilities are those of the distribution that was sampled from,
-before top-p. Ids that stand for pictures have no probability.
+Guarantees: every unfinished trajectory that is waiting goes into one batch, which it leaves when
+its turn has ended; samples of one prompt read it once; each has a random stream of its own, keyed
+by seed, problem, sample and turn, so that what it samples does not hang on its neighbours;
+log-probabilities are those of the distribution that was sampled from, before top-p. Ids that stand
+for pictures have no probability.
 Does not: keep attention caches from one turn to the next.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pipeline import models, pixels, tokens
 from pipeline.batching import BATCH, Batching, Outcome
+from pipeline.images import Pixels
 from pipeline.protocol import FAMILIES, Family
 from pipeline.rollout import Limits, check_length, read_turn
 from pipeline.tokens import Vocabulary
@@ -78,16 +80,19 @@ class Local:
         return tokens.prompt(state, self.words, self.family, most, sampled=True)
 
     def _turns(self, states: Sequence[State], prompts: Sequence[tokens.Written]) -> list[Turn]:
-        pictures = [
-            picture
-            for state, prompt in zip(states, prompts, strict=True)
-            for picture in pixels.drawn(state, prompt.pictures)
-        ]
-        rows = [prompt.ids for prompt in prompts]
+        places: dict[tuple[str, tuple[int, ...]], int] = {}  # of every prompt, once
+        reads: list[int] = []
+        rows: list[tuple[int, ...]] = []
+        pictures: list[Pixels] = []
+        for state, prompt in zip(states, prompts, strict=True):
+            place = places.setdefault((state.problem.id, tuple(prompt.ids)), len(rows))
+            if place == len(rows):
+                rows.append(prompt.ids)
+                pictures += pixels.drawn(state, prompt.pictures)
+            reads.append(place)
         inputs = pixels.collate(rows, pictures, self.words, self.processor, side="left")
-        chosen, logprobs = generate(
-            self.model, inputs, self.words, self.sampling, [self._stream(s) for s in states]
-        )
+        streams = [self._stream(state) for state in states]
+        chosen, logprobs = generate(self.model, inputs, reads, self.words, self.sampling, streams)
         return [
             self._turn(state, ids, own)
             for state, ids, own in zip(states, chosen, logprobs, strict=True)
@@ -118,85 +123,131 @@ def loaded(model: str, revision: str | None = None) -> Any:
 def generate(
     model: Any,
     inputs: dict[str, "torch.Tensor"],
+    reads: Sequence[int],
     words: Vocabulary,
     sampling: Sampling,
     streams: Sequence[Random],
 ) -> tuple[list[tuple[int, ...]], list[tuple[float, ...]]]:
-    """One turn for each row of a left-padded batch: its ids up to its end, and their log-probabilities.
+    """One turn for each stream: its ids up to its end, and their log-probabilities.
 
     A turn without an end hit ``sampling.max_tokens``. What the checkpoint says of generation, as a
     penalty on repetition, counts for nothing: it would bend what is sampled away from the model.
+
+    Args:
+        inputs: prompts, as a left-padded batch.
+        reads: of each turn, the row of its prompt.
     """
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList
 
-    chooser = _Chooser(words, sampling, streams)
-    device = next(model.parameters()).device
-    settings = GenerationConfig(
-        max_new_tokens=sampling.max_tokens,
-        do_sample=False,  # the chooser leaves one id to take
-        eos_token_id=words.end,
-        pad_token_id=words.pad,
-        use_cache=True,
-    )
-    training, own_settings = model.training, model.generation_config
+    turns = [_Written(stream) for stream in streams]
+    training = model.training
     model.eval()
-    # transformers fills up what the settings leave open with the model's own.
-    model.generation_config = settings
     try:
         with torch.no_grad():
-            made = model.generate(
-                **{name: tensor.to(device) for name, tensor in inputs.items()},
-                generation_config=settings,
-                logits_processor=LogitsProcessorList([chooser]),
-            )
+            batch = _Batch(model, inputs)
+            batch.keep(reads)
+            _write(batch, turns, words, sampling)
     finally:
-        model.generation_config = own_settings
         model.train(training)
-    own = made[:, inputs["input_ids"].shape[1] :].tolist()
-    logprobs = torch.stack(chooser.logprobs, dim=1).tolist()
-    ids = [_up_to_end(row, words.end) for row in own]
-    return ids, [tuple(p[: len(row)]) for p, row in zip(logprobs, ids, strict=True)]
+    return [tuple(turn.ids) for turn in turns], [tuple(turn.logprobs) for turn in turns]
 
 
-def _up_to_end(row: list[int], end: int) -> tuple[int, ...]:
-    return tuple(row[: row.index(end) + 1] if end in row else row)
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A turn while it is written, and the stream that it is drawn from."""
+
+    stream: Random
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
 
-class _Chooser:
-    """Samples each row's next id from its own stream, and leaves it as the only one possible."""
+def _write(
+    batch: "_Batch", turns: Sequence[_Written], words: Vocabulary, sampling: Sampling
+) -> None:
+    """Writes every turn to its end; one that has ended leaves the batch, and costs nothing more."""
+    for left in reversed(range(sampling.max_tokens)):
+        streams = [turn.stream for turn in turns]
+        picked, logprobs = _chosen(batch.logits(), words, sampling, streams)
+        for turn, id_, logprob in zip(turns, picked.tolist(), logprobs.tolist(), strict=True):
+            turn.ids.append(id_)
+            turn.logprobs.append(logprob)
+        going = [n for n, turn in enumerate(turns) if turn.ids[-1] != words.end]
+        if not going or not left:
+            return
+        turns, picked = [turns[n] for n in going], picked[going]
+        batch.keep(going)
+        batch.read(picked)
 
-    def __init__(self, words: Vocabulary, sampling: Sampling, streams: Sequence[Random]) -> None:
-        self._words, self._sampling, self._streams = words, sampling, streams
-        self.logprobs: list[torch.Tensor] = []  # a tensor (B,) each step
 
-    def __call__(self, _ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
-        """(B, T) ids so far and (B, V) logits → (B, V), -inf everywhere but at the chosen id."""
+class _Batch:
+    """What a model has read of each of some rows."""
+
+    def __init__(self, model: Any, inputs: dict[str, "torch.Tensor"]) -> None:
+        device = next(model.parameters()).device
+        given = {name: tensor.to(device) for name, tensor in inputs.items()}
+        told = model.model(**given, use_cache=True)
+        self.model, self.mask, self.cache = model, given["attention_mask"], told.past_key_values
+        self.hidden = told.last_hidden_state[:, -1]
+        # What is written has one position, not three: the first is after the greatest of the prompt.
+        self.place = self.mask.sum(1, keepdim=True) + model.model.rope_deltas.to(device)
+
+    def logits(self) -> "torch.Tensor":
+        """(B, V), of what comes next."""
+        logits: torch.Tensor = self.model.lm_head(self.hidden)
+        return logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leaves these rows, in this order; one may be there several times."""
         import torch
 
-        logits = scores.float()
-        logits[:, list(self._words.vision)] = float("-inf")
-        heat = self._sampling.temperature
-        logprobs = (logits / heat if heat else logits).log_softmax(-1)
-        picked = logprobs.argmax(-1) if not heat else self._sampled(logprobs)
-        self.logprobs.append(logprobs.gather(-1, picked[:, None])[:, 0].cpu())
-        only = torch.full_like(logits, float("-inf"))
-        return only.scatter(-1, picked[:, None], 0.0)
+        if [*rows] == [*range(len(self.mask))]:
+            return
+        index = torch.tensor(rows, device=self.mask.device)
+        self.cache.batch_select_indices(index)
+        self.hidden, self.mask = self.hidden[index], self.mask[index]
+        self.place = self.place[index]
 
-    def _sampled(self, logprobs: "torch.Tensor") -> "torch.Tensor":
-        """Inverts each row's cumulative distribution at a number of its own stream; (B,) ids."""
+    def read(self, ids: "torch.Tensor") -> None:
+        """Reads one more id (B,) of each row."""
         import torch
 
-        shares = logprobs.exp()
-        draws = [stream.random() for stream in self._streams]
-        at = torch.tensor(draws, dtype=torch.float64, device=shares.device)[:, None]
-        if self._sampling.top_p < 1:
-            ordered, order = shares.sort(descending=True, stable=True)
-            before = ordered.cumsum(-1) - ordered
-            ordered = ordered.masked_fill(before >= self._sampling.top_p, 0.0)
-            rank = _inverted(ordered, at)
-            return order.gather(-1, rank[:, None])[:, 0]
-        return _inverted(shares, at)
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(ids), 1)], dim=1)
+        told = self.model.model(
+            input_ids=ids[:, None],
+            attention_mask=self.mask,
+            position_ids=self.place.expand(3, -1, -1),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.hidden, self.place = told.last_hidden_state[:, -1], self.place + 1
+
+
+def _chosen(
+    logits: "torch.Tensor", words: Vocabulary, sampling: Sampling, streams: Sequence[Random]
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """(B, V) logits → the next id of each row, drawn from its own stream, and its log-probability."""
+    logits = logits.float()
+    logits[:, list(words.vision)] = float("-inf")
+    heat = sampling.temperature
+    logprobs = (logits / heat if heat else logits).log_softmax(-1)
+    picked = _sampled(logprobs, sampling.top_p, streams) if heat else logprobs.argmax(-1)
+    return picked, logprobs.gather(-1, picked[:, None])[:, 0]
+
+
+def _sampled(logprobs: "torch.Tensor", top_p: float, streams: Sequence[Random]) -> "torch.Tensor":
+    """Inverts each row's cumulative distribution at a number of its own stream; (B,) ids."""
+    import torch
+
+    shares = logprobs.exp()
+    draws = [stream.random() for stream in streams]
+    at = torch.tensor(draws, dtype=torch.float64, device=shares.device)[:, None]
+    if top_p < 1:
+        ordered, order = shares.sort(descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered
+        ordered = ordered.masked_fill(before >= top_p, 0.0)
+        rank = _inverted(ordered, at)
+        return order.gather(-1, rank[:, None])[:, 0]
+    return _inverted(shares, at)
 
 
 def _inverted(shares: "torch.Tensor", at: "torch.Tensor") -> "torch.Tensor":
