@@ -159,7 +159,7 @@ def test_other_code_that_trains_moves_what_it_makes(
     training: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {asset: address(asset, training) for asset in NODES}
-    monkeypatch.setitem(models.CODE, "grpo", "2")
+    monkeypatch.setitem(models.CODE, "grpo", "another")
     changed = {asset for asset in NODES if address(asset, training) != before[asset]}
     assert changed == {"grpo_model", "evaluation", "gallery"}
 
