@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from transformers import GenerationConfig
 
 from benchmarks.measure import HEAD, Claim, seconds
 from pipeline import canvas, models, pixels, problems
@@ -37,21 +38,24 @@ def ours(policy: Local, states: Sequence[State]) -> int:
 
 def theirs(policy: Local, states: Sequence[State]) -> int:
     words, made = policy.words, 0
+    settings = GenerationConfig(
+        max_new_tokens=MAX_TOKENS,
+        do_sample=True,
+        top_k=0,
+        eos_token_id=words.end,
+        pad_token_id=words.pad,
+    )
+    policy.model.generation_config = settings  # else it fills up with what a checkpoint says
+    torch.manual_seed(0)
     for n in range(0, len(states), AT_ONCE):
         some = states[n : n + AT_ONCE]
         prompts = [policy._prompt(state) for state in some]
         drawn = [p for s, w in zip(some, prompts, strict=True) for p in pixels.drawn(s, w.pictures)]
         rows = [prompt.ids for prompt in prompts]
         inputs = pixels.collate(rows, drawn, words, policy.processor, side="left")
+        given = {name: tensor.to(policy.model.device) for name, tensor in inputs.items()}
         with torch.no_grad():
-            written = policy.model.generate(
-                **inputs,
-                max_new_tokens=MAX_TOKENS,
-                do_sample=True,
-                top_k=0,
-                eos_token_id=words.end,
-                pad_token_id=words.pad,
-            )
+            written = policy.model.generate(**given, generation_config=settings)
         for ids in written[:, inputs["input_ids"].shape[1] :].tolist():
             ids = ids[: ids.index(words.end) + 1] if words.end in ids else ids
             policy.processor.tokenizer.decode(ids)

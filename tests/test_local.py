@@ -52,7 +52,8 @@ def test_the_trainer_gives_what_was_sampled_the_log_probabilities_that_the_sampl
     problems = problems_of(small)
     policy = policy_of(small)
     scorer = Scorer(policy.model, policy.words.vision)
-    for problem, run in zip(problems, sampled(policy, problems, 1), strict=True):
+    twice = [problem for problem in problems for _ in range(2)]  # two samples of one prompt
+    for problem, run in zip(twice, sampled(policy, problems, 2), strict=True):
         assert isinstance(run, Trajectory)
         assert len(run.turns) == 4  # nonsense each, told and gone on from
         state = retrace(problem, run)

@@ -45,7 +45,7 @@ SCHEMA = rows.joined(
     rows.TRAJECTORY,
     rows.GRADE,
 )
-LEAST = {"samples": 1, "k": 0, "bootstrap": 1, "in_flight": 1, "limit": 0}
+LEAST = {"samples": 1, "k": 0, "bootstrap": 1, "in_flight": 1, "max_tokens": 1, "limit": 0}
 SUMMARY, TRAJECTORIES = "evaluation.json", "trajectories.parquet"
 FAULTS = (WrongData, models.GridMismatch, TrainingError, NoBackend, StoreError, OSError)
 

@@ -7,7 +7,7 @@ from trainers.checkpoint import TrainingError
 from trainers.configure import check
 
 LEAST = {"problems_per_step": 1, "samples": 2, "updates": 1, "micro_batch": 1, "steps": 0}
-LEAST |= {"checkpoint_every": 1, "in_flight": 1, "refill": 0, "keep": 0}
+LEAST |= {"checkpoint_every": 1, "in_flight": 1, "max_tokens": 1, "refill": 0, "keep": 0}
 SAMPLERS = ("local", "vllm")
 
 

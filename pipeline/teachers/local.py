@@ -187,7 +187,7 @@ class _Batch:
         given = {name: tensor.to(device) for name, tensor in inputs.items()}
         told = model.model(**given, use_cache=True)
         self.model, self.mask, self.cache = model, given["attention_mask"], told.past_key_values
-        self.hidden = told.last_hidden_state[:, -1]
+        self.hidden = told.last_hidden_state[:, -1].clone()  # or it holds all of the prompt's
         # What is written has one position, not three: the first is after the greatest of the prompt.
         self.place = self.mask.sum(1, keepdim=True) + model.model.rope_deltas.to(device)
 

@@ -256,6 +256,7 @@ def test_a_model_that_cannot_be_asked_is_an_error_and_no_zero(
         ({"k": 5}, "k is 5, of 4 samples"),
         ({"samples": 0}, "samples is 0; it must be 1 or more"),
         ({"bootstrap": 0}, "bootstrap is 0; it must be 1 or more"),
+        ({"max_tokens": 0}, "max_tokens is 0; it must be 1 or more"),
     ],
 )
 def test_what_could_not_be_told_of_the_answers_is_refused_before_they_are_asked_for(

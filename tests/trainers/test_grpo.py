@@ -314,6 +314,7 @@ def test_a_group_of_one_is_refused(one: Small, problems: str, tmp_path: Path) ->
         ({"sampler": "vllms"}, "sampler is 'vllms'; there are local, vllm"),
         ({"sampler": "vllm", "lora_rank": 4}, "set lora_rank 0, or sampler local"),
         ({"importance_cap": 0.5}, "importance_cap is 0.5; it must be 1 or more"),
+        ({"max_tokens": 0}, "max_tokens is 0; it must be 1 or more"),
     ],
 )
 def test_a_sampler_that_cannot_be_is_refused(
