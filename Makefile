@@ -44,9 +44,10 @@ kill: $(VENV)/.ready  ## fifty clients of a teacher, killed; thirty builds of th
 	$(BIN)/python -m tests.kill_turns --kills 50
 	$(BIN)/python -m tests.kill --version mini --kills 30
 
-bench: $(VENV)/.ready  ## the data's side beside yardsticks, near-duplicates, our trainers beside TRL's
+bench: $(VENV)/.ready  ## the data's side and sampling beside yardsticks, near-duplicates, our trainers beside TRL's
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/near.py
+	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/exporting.py
 	$(BIN)/python benchmarks/beside_trl.py
