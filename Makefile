@@ -31,7 +31,7 @@ lint: $(VENV)/.ready
 ui: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml
 
-base: $(VENV)/.ready  ## the tiny base again: over an hour on a laptop, minutes on a GPU
+base: $(VENV)/.ready  ## the tiny base of Qwen2.5-VL again: over an hour on a laptop, minutes on a GPU
 	$(BIN)/python weights/make.py
 
 ladder: $(VENV)/.ready  ## what each stage adds, measured: hours, and it goes on where it was ended

@@ -42,8 +42,8 @@ pipeline_tag: image-text-to-text
 # Tiny {title} that draws
 
 A real `{kind}` of {parameters:.2f} million parameters with a tokenizer and
-processor of its own, in standard checkpoint form. It is what the pipeline's own demonstrations and
-tests start from; it knows two tasks on small synthetic pictures and nothing else.
+processor of its own, in standard checkpoint form. The pipeline's own demonstrations, tests and
+measurements start from such models; it knows two tasks on small synthetic pictures and nothing else.
 
 - **How**: from random weights, {steps:,} updates of 32 trajectories (AdamW, learning rate 1e-3 with a
   warm-up and a cosine, betas 0.9 and 0.99, clipping at 1) by
