@@ -253,4 +253,7 @@ def decode(image: Image) -> Pixels:
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if bgr is None:
         raise ValueError(f"image {image.sha256[:12]} does not decode: the store is damaged")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    if size_of(pixels) != image.size:
+        raise ValueError(f"image {image.sha256[:12]} is not of its size: the store is damaged")
+    return pixels

@@ -74,6 +74,9 @@ def load_model(
         raise OSError(f"{model} is no whole checkpoint: {error}") from error
     if missing := sorted(told["missing_keys"]):  # transformers would make them up
         raise OSError(f"{model} is no whole checkpoint: it lacks {missing[0]}")
+    for name, weight in loaded.named_parameters():  # it would sample nonsense, and teach nothing
+        if not weight.isfinite().all():
+            raise OSError(f"{model} is no good checkpoint: not all of {name} are numbers")
     return loaded.eval()
 
 
@@ -101,6 +104,11 @@ def weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint(model: str) -> str:
+    """What tells the weights of a checkpoint in a folder from others; of a model by name, nothing."""
+    return weights_sha256(Path(model)) if Path(model).is_dir() else ""
+
+
 def family_name(model_type: str) -> str:
     """The family, of `protocol.FAMILIES`, that a checkpoint's ``model_type`` belongs to.
 
@@ -116,15 +124,16 @@ def check_grid(processor: Any, family: Family) -> None:
     """Refuses a processor whose patch unit is not the family's.
 
     Raises:
-        GridMismatch: naming both.
+        GridMismatch: naming both, and the checkpoint.
     """
     images = processor.image_processor
     unit = images.patch_size * images.merge_size
     if unit != family.unit:
         name = next(name for name, known in FAMILIES.items() if known == family)
         raise GridMismatch(
-            f"the pictures lie on a grid of {family.unit} px ({name}), and this model's processor cuts "
-            f"patches of {unit} px: build the set for the model's own family"
+            f"the pictures lie on a grid of {family.unit} px ({name}), and the processor of "
+            f"{processor.tokenizer.name_or_path} cuts patches of {unit} px: build the set for the "
+            f"model's own family"
         )
 
 

@@ -51,6 +51,14 @@ def decided(reference: str) -> str:
     return json.dumps(teachers.decisive(found)) if served else reference
 
 
+def fingerprint(reference: str) -> str:
+    """What tells a reference's weights from others that may come to lie at the same path."""
+    found = named(reference)
+    if isinstance(found, policies.CheckpointPolicy | policies.VllmPolicy):
+        return models.fingerprint(found.model)
+    return ""
+
+
 @asynccontextmanager
 async def acting(
     reference: str, sampling: Sampling, limits: Limits, family: Family, in_flight: int, store: Store

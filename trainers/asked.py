@@ -3,13 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline import rows
+from pipeline.images import decode
 from pipeline.types import Problem
-from trainers.feed import WrongData, open_part, parts_of
+from trainers.feed import check_row, open_part, parts_of, read_row
 
+FACTS = ["problem_id", "task", "sizes", "family", "max_turns", "max_images"]
 GROUPS = 8  # row groups in memory
 
 
@@ -30,15 +33,8 @@ class Asked:
         self.max_images = 0
         for p, part in enumerate(self._parts):
             for g in range(part.num_row_groups):
-                table = part.read_row_group(
-                    g, columns=["task", "family", "max_turns", "max_images"]
-                )
-                for n, row in enumerate(table.to_pylist()):
-                    if row["family"] != family:
-                        raise WrongData(
-                            f"problems for {row['family']}, and a model of {family}: build the set "
-                            f"for the model's own family"
-                        )
+                for n, row in enumerate(part.read_row_group(g, columns=FACTS).to_pylist()):
+                    check_row(row, family, part.path)
                     self._places.append((p, g, n))
                     self.turns[row["task"]] = row["max_turns"]
                     self.max_images = max(self.max_images, row["max_images"])
@@ -66,5 +62,13 @@ class Asked:
             self._groups[part, group] = self._parts[part].read_row_group(group)
             while len(self._groups) > GROUPS:
                 self._groups.popitem(last=False)
-        table = self._groups[part, group]
-        return rows.problem(table.slice(row, 1).to_pylist()[0])
+        (made,) = self._groups[part, group].slice(row, 1).to_pylist()
+        return read_row(made, _problem, self._parts[part].path)
+
+
+def _problem(row: dict[str, Any]) -> Problem:
+    """A problem whose pictures are what they say: one that is not would end a rollout in the middle."""
+    problem = rows.problem(row)
+    for image in problem.images:
+        decode(image)
+    return problem

@@ -42,11 +42,13 @@ class TrainingError(Exception):
     """A run that cannot go on; the message names the file or step and the remedy."""
 
 
-def claim(out: Path, config: Any, free: Collection[str] = ()) -> bool:
+def claim(out: Path, config: Any, free: Collection[str] = (), weights: str = "") -> bool:
     """Takes a folder for a run: True if the run is finished already.
 
     Args:
         free: fields that may change while the run is under way: they decide none of its numbers.
+        weights: what it begins with, as `models.fingerprint` has it, for another model may lie at the
+            same path by now; empty where that cannot be told.
 
     Raises:
         TrainingError: if it belongs to a run of another configuration.
@@ -54,10 +56,12 @@ def claim(out: Path, config: Any, free: Collection[str] = ()) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     wanted, path = json.loads(json.dumps(asdict(config))), out / CONFIG
     found = json.loads(path.read_text()) if path.exists() else {}
+    wanted["weights"] = weights or found.get("weights", "")
     # A start that failed claims nothing, nor one that was killed while it wrote its configuration.
     begun = any(not held.name.startswith(CONFIG) for held in out.iterdir())
     # A field that is newer than the run was, in effect, what it is by default.
     usual = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    usual["weights"] = wanted["weights"]
     differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k, usual.get(k)))
     bound = [name for name in differing if name not in free]
     if bound and found and begun:
@@ -82,7 +86,7 @@ def write(out: Path, step: int, tensors: Mapping[str, Any], facts: Mapping[str, 
         desk.mkdir(parents=True)
         torch.save(dict(tensors), desk / TENSORS)
         size = (desk / TENSORS).stat().st_size
-        write_whole(desk / STATE, json.dumps({**facts, "step": step, "bytes": size}).encode())
+        (desk / STATE).write_text(json.dumps({**facts, "step": step, "bytes": size}))
         # A damaged checkpoint of this very step may lie there, passed over on the way here.
         shutil.rmtree(folder / f"{step:06d}", ignore_errors=True)
         desk.replace(folder / f"{step:06d}")
@@ -150,14 +154,14 @@ def finish(
         save(model, processor, desk, weights)
         shutil.rmtree(out / "model", ignore_errors=True)
         desk.replace(out / "model")
-        told = {**facts, "weights_sha256": weights_sha256(out / "model")}
-        write_whole(out / DONE, json.dumps(told, indent=1).encode())
     except (OSError, SafetensorError) as error:
         shutil.rmtree(desk, ignore_errors=True)
         raise TrainingError(
             f"the model could not be written to {out}: {error}. Make room and start again: the run "
             f"goes on from its last checkpoint"
         ) from error
+    told = {**facts, "weights_sha256": weights_sha256(out / "model")}
+    write_whole(out / DONE, json.dumps(told, indent=1).encode())
     return told
 
 
@@ -168,7 +172,23 @@ def _clear(folder: Path, pattern: str) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """The file appears whole."""
+    """The file appears whole.
+
+    Raises:
+        TrainingError: if it cannot be written, as on a full disk; what was there stays.
+    """
     desk = path.with_name(f"{path.name}.{os.getpid()}")
-    desk.write_bytes(content)
-    desk.replace(path)
+    try:
+        desk.write_bytes(content)
+        desk.replace(path)
+    except OSError as error:
+        desk.unlink(missing_ok=True)
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: Exception) -> TrainingError:
+    """What to say of a file of a run that could not be written."""
+    return TrainingError(
+        f"{path} could not be written: {error}. Make room and start again: the run goes on from what "
+        f"it has kept"
+    )

@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -32,11 +33,11 @@ from pipeline.teachers import NoBackend
 from pipeline.teachers.local import Sampling
 from pipeline.types import Failure, Problem
 from trainers import checkpoint
-from trainers.acting import acting, decided
+from trainers.acting import acting, decided, fingerprint
 from trainers.bootstrap import interval, pass_at
 from trainers.checkpoint import DONE, TrainingError
 from trainers.configure import check, configure
-from trainers.feed import WrongData
+from trainers.feed import WrongData, check_sizes
 from trainers.outcomes import Outcome, read, told
 from trainers.record import tell_dagster
 
@@ -97,7 +98,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if len(config.policies) != len(config.names) or len(set(config.names)) != len(config.names):
         raise WrongData(f"{len(config.policies)} policies need as many different names")
     out = Path(config.out)
-    if checkpoint.claim(out, replace(config, policies=[*map(decided, config.policies)])):
+    deciding = replace(config, policies=[*map(decided, config.policies)])
+    if checkpoint.claim(out, deciding, weights=_weights(config)):
         return dict(json.loads((out / DONE).read_text()))
     parts = [_part(config, out, *asked) for asked in _asked(config)]
     table = list(_table(config, parts))
@@ -108,6 +110,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     _join(parts, out / TRAJECTORIES)
     checkpoint.write_whole(out / DONE, json.dumps(facts).encode())
     return facts
+
+
+def _weights(config: EvaluateConfig) -> str:
+    """One fingerprint of all whose weights lie here; none where nothing does."""
+    found = [*map(fingerprint, config.policies)]
+    return " ".join(found) if any(found) else ""
 
 
 def _asked(config: EvaluateConfig) -> Iterator[tuple[str, str, str, bool]]:
@@ -126,20 +134,35 @@ def _part(
     path = out / "parts" / f"{name}-{split}{'-greedy' if greedy else ''}.parquet"
     if path.exists():
         return path
-    path.parent.mkdir(exist_ok=True)
     labels = {"model": name, "split": split, "greedy": greedy}
-    desk = path.with_suffix(".tmp")
     graded, spent = _graded(config, policy, split, greedy, name)
-    with pq.ParquetWriter(desk, SCHEMA, compression="zstd") as writer:
+    with _writing(path) as writer:
         for some in _in_hundreds(graded):
             made = [
                 {**labels, **rows.trajectory_row(row.trajectory), **_grades(row)} for row in some
             ]
             writer.write_table(pa.Table.from_pylist(made, schema=SCHEMA))
-    if spent:
-        checkpoint.write_whole(_bill(path), json.dumps(spent).encode())
-    desk.replace(path)
+        if spent:
+            checkpoint.write_whole(_bill(path), json.dumps(spent).encode())
     return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[pq.ParquetWriter]:
+    """A file of trajectories that appears whole.
+
+    Raises:
+        TrainingError: if it cannot be written, as on a full disk.
+    """
+    desk = path.with_suffix(".tmp")
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with pq.ParquetWriter(desk, SCHEMA, compression="zstd") as writer:
+            yield writer
+        desk.replace(path)
+    except OSError as error:
+        desk.unlink(missing_ok=True)
+        raise checkpoint.unwritten(path, error) from error
 
 
 def _bill(part: Path) -> Path:
@@ -200,7 +223,10 @@ def _problems(config: EvaluateConfig, split: str) -> Iterator[Problem]:
     *_, asset, address = Path(config.problems).absolute().parts
     try:
         found = map(rows.problem, _store(config).rows(asset, address, split))
-        yield from islice(found, config.limit or None)
+        for problem in islice(found, config.limit or None):
+            sizes = [image.size for image in problem.images]
+            check_sizes(sizes, config.family, f"{config.problems}: {problem.id}")
+            yield problem
     except StoreError as error:
         raise WrongData(str(error)) from None
 
@@ -216,13 +242,11 @@ def _limits(config: EvaluateConfig) -> Limits:
 
 
 def _join(parts: Sequence[Path], path: Path) -> None:
-    desk = path.with_suffix(".tmp")
-    with pq.ParquetWriter(desk, SCHEMA, compression="zstd") as writer:
+    with _writing(path) as writer:
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(256):
                     writer.write_batch(batch)
-    desk.replace(path)
 
 
 # The table ---------------------------------------------------------------------------------------

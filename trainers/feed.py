@@ -6,12 +6,13 @@ row groups, however many rows there are; a row that does not fit is named with i
 """
 
 import hashlib
+import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,14 +23,18 @@ from pipeline.protocol import FAMILIES, Family
 from pipeline.rollout import retrace
 from pipeline.store import Store, StoreError
 from pipeline.tokens import Vocabulary
-from pipeline.types import State
+from pipeline.types import Size, State
 
 TABLE = "train"
 WINDOW = 16  # row groups that are shuffled together; two windows stay in memory: 1 GB at most
 LIKE = 16  # batches' worth of rows that are sorted by length together
 FACTS = [*rows.FACTS.names, "family", "max_turns"]
 TOLD = [*rows.TRAJECTORY.names, *FACTS]
+REBUILD = "delete its folder and build it again"
 WEIGHT = "weight"  # the column of an export whose version weighs its rows
+
+
+T = TypeVar("T")
 
 
 class Ref(NamedTuple):
@@ -113,32 +118,31 @@ class Feed:
 
     def _index(self, words: Vocabulary, family: str) -> Iterator[tuple[Ref, dict[str, Any]]]:
         """Every row with its length; pictures are not read."""
+
+        def measured(row: dict[str, Any]) -> int:
+            state, max_turns = stated(row)
+            if not state.turns:
+                raise ValueError("it has no turn to learn from")
+            return len(tokens.told(state, words, self.family, max_turns, sampled=False).ids)
+
         for p, part in enumerate(self._parts):
             for g in range(part.num_row_groups):
                 weigh = [WEIGHT] if WEIGHT in part.schema_arrow.names else []
                 table = part.read_row_group(g, columns=[*TOLD, *weigh])
                 for n, row in enumerate(table.to_pylist()):
-                    if row["family"] != family:
-                        raise WrongData(
-                            f"{row['id']} was written for {row['family']}, the model is of {family}: "
-                            f"build the set for the model's own family"
-                        )
-                    state, max_turns = stated(row)
-                    written = tokens.told(state, words, self.family, max_turns, sampled=False)
-                    yield Ref(p, g, n, len(written.ids), row.get(WEIGHT, 1.0)), row
+                    check_row(row, family, part.path)
+                    length = read_row(row, measured, part.path)
+                    yield Ref(p, g, n, length, row.get(WEIGHT, 1.0)), row
 
     def epoch(self, number: int, seed: int, batch: int) -> list[list[Ref]]:
         """The batches of an epoch: rows of like length together; the last may be smaller."""
         rng = Random(f"{seed}/epoch/{number}")
-        by_group: dict[tuple[int, int], list[Ref]] = {}
-        for ref in _weighed(self.refs, Random(f"{seed}/weights/{number}")):
-            by_group.setdefault((ref.part, ref.group), []).append(ref)
-        groups = list(by_group.values())
+        groups = _by_group(_weighed(self.refs, Random(f"{seed}/weights/{number}")))
         rng.shuffle(groups)
         batches: list[list[Ref]] = []
         left: list[Ref] = []
-        for start in range(0, len(groups), WINDOW):
-            window = [ref for group in groups[start : start + WINDOW] for ref in group]
+        for some in _windows(groups):
+            window = [ref for group in some for ref in group]
             rng.shuffle(window)
             window = left + window
             whole = len(window) // batch * batch
@@ -146,9 +150,23 @@ class Feed:
             left = window[whole:]
         return [*batches, left] if left else batches
 
+    def validation(self, batch: int) -> Iterator[list[Ref]]:
+        """The rows held out, once, in batches of like length of a window of row groups each."""
+        for groups in _windows(_by_group(self.held)):
+            window = sorted((ref for group in groups for ref in group), key=lambda ref: ref.length)
+            yield from (window[n : n + batch] for n in range(0, len(window), batch))
+
     def read(self, refs: Sequence[Ref]) -> list[tuple[State, int]]:
         """(state with pictures, turns it might have had) of each row, in the order asked."""
-        return [stated(self._group(ref).slice(ref.row, 1).to_pylist()[0]) for ref in refs]
+        found = (self._group(ref).slice(ref.row, 1).to_pylist()[0] for ref in refs)
+        return [
+            read_row(row, stated, self._parts[ref.part].path)
+            for row, ref in zip(found, refs, strict=True)
+        ]
+
+    def place(self, ref: Ref) -> str:
+        """Where a row lies, to be said to a person."""
+        return f"{self._parts[ref.part].path}, row group {ref.group}, row {ref.row}"
 
     def _group(self, ref: Ref) -> pa.Table:
         key = (ref.part, ref.group)
@@ -158,6 +176,17 @@ class Feed:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
         return self._groups[key]
+
+
+def _by_group(refs: Iterable[Ref]) -> list[list[Ref]]:
+    found: dict[tuple[int, int], list[Ref]] = {}
+    for ref in refs:
+        found.setdefault((ref.part, ref.group), []).append(ref)
+    return list(found.values())
+
+
+def _windows(groups: Sequence[list[Ref]]) -> Iterator[Sequence[list[Ref]]]:
+    return (groups[start : start + WINDOW] for start in range(0, len(groups), WINDOW))
 
 
 def _weighed(refs: list[Ref], rng: Random) -> list[Ref]:
@@ -192,14 +221,14 @@ class Part(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     """A parquet file that is named when it cannot be read."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         super().__init__(path, page_checksum_verification=True)
 
     def read_row_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             return super().read_row_group(group, columns=columns)
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(self._path, error) from None
+            raise _damaged(self.path, error) from None
 
 
 def open_part(path: str, columns: Sequence[str] = FACTS) -> Part:
@@ -219,7 +248,47 @@ def open_part(path: str, columns: Sequence[str] = FACTS) -> Part:
 
 def _damaged(path: str, error: Exception) -> WrongData:
     said = str(error).split(" Detail:")[0].rstrip(". ")
-    return WrongData(f"{path}: {said}; delete its folder and build it again")
+    return WrongData(f"{path}: {said}; {REBUILD}")
+
+
+def check_row(row: dict[str, Any], family: str, path: str) -> None:
+    """Raises `WrongData` for a row that is not for models of the family, or weighs no number."""
+    name = f"{path}: {row.get('id', row['problem_id'])}"
+    if row["family"] != family:
+        raise WrongData(
+            f"{name} was written for {row['family']}, the model is of {family}: build the set for the "
+            f"model's own family"
+        )
+    sizes = read_row(row, lambda row: [Size(s["width"], s["height"]) for s in row["sizes"]], path)
+    check_sizes(sizes, family, name)
+    weight = row.get(WEIGHT, 1.0)
+    if weight is None or not 0 <= weight < math.inf:
+        raise WrongData(f"{name} weighs {weight}; {REBUILD}")
+
+
+def check_sizes(sizes: Iterable[Size], family: str, what: str) -> None:
+    """Raises `WrongData` for pictures that do not lie on the family's pixel grid."""
+    unit = FAMILIES[family].unit
+    for width, height in sizes:
+        if width % unit or height % unit or not width or not height:
+            raise WrongData(
+                f"{what} has a picture of {width} × {height} px, and models of {family} see patches of "
+                f"{unit} px: build the set for the model's own family"
+            )
+
+
+def read_row(row: dict[str, Any], read: Callable[[dict[str, Any]], T], path: str) -> T:
+    """What a row holds.
+
+    Raises:
+        WrongData: if it is none that the pipeline writes, such as marks on a picture that is not there.
+    """
+    try:
+        return read(row)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise WrongData(
+            f"{path}: {row['problem_id']} cannot be read ({error!r}); {REBUILD}"
+        ) from error
 
 
 def stated(row: dict[str, Any]) -> tuple[State, int]:
@@ -234,7 +303,7 @@ def trajectories(folder: str) -> Iterator[tuple[State, str, int]]:
         for group in range(part.num_row_groups):
             table = part.read_row_group(group, columns=TOLD)
             for row in table.to_pylist():
-                state, max_turns = stated(row)
+                state, max_turns = read_row(row, stated, path)
                 yield state, row["family"], max_turns
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
     """
     refuse_nonsense(config)
     out = Path(config.out)
-    if checkpoint.claim(out, config, checkpoint.FREE):
+    if checkpoint.claim(out, config, checkpoint.FREE, models.fingerprint(config.model)):
         print(f"{out} is finished already", flush=True)
         return dict(json.loads((out / checkpoint.DONE).read_text()))
     run = _Run(config, policy)
@@ -220,7 +221,7 @@ class _Run:
         folder.mkdir(exist_ok=True)
         apart = max(1, len(rows) // max(1, self.config.keep))
         lines = [json.dumps(shown(row)) + "\n" for row in rows[::apart][: self.config.keep]]
-        (folder / f"{self.step + 1:06d}.jsonl").write_text("".join(lines))
+        checkpoint.write_whole(folder / f"{self.step + 1:06d}.jsonl", "".join(lines).encode())
 
     # Learning --------------------------------------------------------------------------------
 
@@ -230,10 +231,9 @@ class _Run:
         Returns:
             means over updates, and over the tokens that taught: none where none did.
         """
-        share = math.ceil(len(groups) / self.config.updates)
-        parts = [
-            (groups[n : n + share], advantage[n : n + share]) for n in range(0, len(groups), share)
-        ]
+        updates = min(self.config.updates, len(groups))
+        ends = [n * len(groups) // updates for n in range(updates + 1)]
+        parts = [(groups[a:b], advantage[a:b]) for a, b in pairwise(ends)]
         paid = [self._paid(*part) for part in parts]
         # The first update starts from the weights that sampled: there ρ is 1 as it is.
         before = [None, *(self._logprobs(rows) for rows in paid[1:])]

@@ -72,5 +72,9 @@ def refuse_nonsense(config: GrpoConfig) -> None:
         raise TrainingError("vLLM samples from whole weights: set lora_rank 0, or sampler local")
     if config.sampler == "vllm" and find_spec("vllm") is None:
         raise TrainingError('vLLM is not here: pip install "drawloop[vllm]", or set sampler local')
+    if config.temperature <= 0:
+        raise TrainingError(
+            f"temperature is {config.temperature}; it must be more than 0: samples vary"
+        )
     if config.importance_cap < 1:
         raise TrainingError(f"importance_cap is {config.importance_cap}; it must be 1 or more")

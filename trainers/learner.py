@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import (
     DistributedType,
+    GradientAccumulationPlugin,
     InitProcessGroupKwargs,
     broadcast_object_list,
 )
@@ -27,7 +28,10 @@ PATIENCE = timedelta(hours=2)  # of processes, while one writes a checkpoint of 
 def too_small(error: torch.OutOfMemoryError) -> str:
     """What to say of a GPU that is full: torch's first line, and what helps."""
     told = str(error).splitlines()[0]
-    return f"{told} Try micro_batch 1, gradient_checkpointing, or in GRPO a smaller in_flight"
+    return (
+        f"{told} Try micro_batch 1 or gradient_checkpointing and go on, or in GRPO a smaller in_flight "
+        f"in another folder"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Learner:
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         self.accelerator = Accelerator(
             mixed_precision="bf16" if bf16 else "no",
+            # Accumulated here; said so, or a setting of the launcher's would divide the gradients again.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         self.sharded = sharded

@@ -14,9 +14,18 @@ def save(
     model: Any, processor: Any, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
 ) -> None:
     """A whole checkpoint: weights (the model's own, or those given), configuration, tokenizer and
-    processor."""
+    processor.
+
+    Raises:
+        OSError, SafetensorError: if it cannot be written.
+    """
     model.save_pretrained(folder, state_dict=weights)
-    processor.save_pretrained(folder)
+    try:
+        processor.save_pretrained(folder)
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise OSError(str(error)) from error  # what tokenizers raises, whatever it is, is bare
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from trainers.checkpoint import unwritten, write_whole
+
 METRICS = "metrics.jsonl"
 
 
@@ -22,9 +24,7 @@ class Record:
             return
         path = out / METRICS
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= done]
-        desk = path.with_name(f"{METRICS}.{os.getpid()}")
-        desk.write_text("".join(f"{line}\n" for line in kept))
-        desk.replace(path)
+        write_whole(path, "".join(f"{line}\n" for line in kept).encode())
         self._file = path.open("a")
         self._bar = tqdm(total=total, initial=done, desc=what, unit="step", mininterval=5)
 
@@ -35,8 +35,8 @@ class Record:
             try:
                 self._file.write(json.dumps(line) + "\n")
                 self._file.flush()
-            except OSError as error:  # it would not say which file could not be written
-                raise OSError(error.errno, error.strerror, self._file.name) from None
+            except OSError as error:
+                raise unwritten(Path(self._file.name), error) from None
 
     def advance(self, **shown: float) -> None:
         if self._main:

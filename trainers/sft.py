@@ -25,7 +25,7 @@ from pipeline import models
 from trainers import checkpoint
 from trainers.checkpoint import TrainingError
 from trainers.configure import check, configure
-from trainers.encode import Batch, batch, encode
+from trainers.encode import Batch, Example, batch, encode
 from trainers.feed import Feed, Ref, WrongData
 from trainers.learner import Learner, Rate, too_small
 from trainers.losses import sft_loss
@@ -93,7 +93,7 @@ def train(config: SftConfig) -> dict[str, Any]:
     if config.steps == 0 and config.epochs <= 0:
         raise TrainingError(f"epochs is {config.epochs}, and steps is 0: there is nothing to do")
     out = Path(config.out)
-    if checkpoint.claim(out, config, checkpoint.FREE):
+    if checkpoint.claim(out, config, checkpoint.FREE, models.fingerprint(config.model)):
         print(f"{out} is finished already", flush=True)
         return dict(json.loads((out / checkpoint.DONE).read_text()))
     run = _Run(config)
@@ -191,14 +191,18 @@ class _Run:
         made = []
         for start in range(0, most, self.config.micro_batch):
             some = padded[start : start + self.config.micro_batch]
-            examples = [
-                encode(state, learner.words, learner.family, turns, ref.length, sampled=False)
-                for ref, (state, turns) in zip(some, self.feed.read(some), strict=True)
-            ]
+            examples = [self._example(ref) for ref in some]
             micro = batch(examples, learner.words, learner.processor)
             micro.mask[max(0, len(own) - start) :] = False
             made.append(micro)
         return made
+
+    def _example(self, ref: Ref) -> Example:
+        learner, (state, turns) = self.learner, self.feed.read([ref])[0]
+        try:
+            return encode(state, learner.words, learner.family, turns, ref.length, sampled=False)
+        except ValueError as error:  # a picture that is none, or of another size than it says
+            raise WrongData(f"{self.feed.place(ref)}: {error}") from error
 
     def _update(self, rows: int, micro_batches: Sequence[Batch]) -> dict[str, float]:
         """One step of the optimizer."""
@@ -222,14 +226,12 @@ class _Run:
     def _validate(self, drawer: Executor) -> float:
         """The loss on the rows held out."""
         learner, size = self.learner, self.config.batch
-        held = sorted(self.feed.held, key=lambda ref: ref.length)
         total = torch.zeros((), device=learner.accelerator.device)
-        plan = (held[start : start + size] for start in range(0, len(held), size))
-        for _, micro_batches in self._drawn(plan, drawer):
+        for _, micro_batches in self._drawn(self.feed.validation(size), drawer):
             for micro in micro_batches:
                 micro = micro.to(learner.accelerator.device)
                 logprobs, _ = learner.scorer(micro.inputs, micro.mask)
-                total += sft_loss(logprobs, micro.mask, len(held))
+                total += sft_loss(logprobs, micro.mask, len(self.feed.held))
         return float(learner.accelerator.reduce(total))
 
 

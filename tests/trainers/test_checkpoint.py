@@ -199,13 +199,37 @@ def test_a_model_that_a_full_disk_cannot_hold_is_a_clear_error(
     assert (small_disk / "model" / "config.json").exists()
 
 
+def test_a_tokenizer_that_a_full_disk_cannot_hold_is_a_clear_error(
+    small_disk: Path, one: Small
+) -> None:
+    """Weights fit; tokenizers then raises what is nothing but an `Exception`."""
+    room = (one.folder / "model.safetensors").stat().st_size + 100_000
+    (small_disk / "ballast").write_bytes(bytes(2 * 2**20 - room))
+    with pytest.raises(TrainingError, match=r"the model could not be written .* Make room"):
+        checkpoint.finish(small_disk, one.load(), one.processor, {})
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def test_a_folder_of_another_model_at_the_same_path_is_refused(tmp_path: Path) -> None:
+    def claimed(weights: str) -> bool:
+        return checkpoint.claim(tmp_path, Config(), weights=weights)
+
+    assert not claimed("one")
+    (tmp_path / METRICS).write_text("")
+    assert not claimed("one")
+    with pytest.raises(TrainingError, match="holds a run with another weights"):
+        claimed("other")
+    assert not claimed("")  # it is not there any more: that cannot be told
+
+
 def test_metrics_that_a_full_disk_cannot_hold_name_their_file(small_disk: Path) -> None:
     def fill() -> None:
         with Record(small_disk, 0, 10**6, "test", main=True) as record:
             for step in range(1, 10**6):
                 record.write(step, loss=1.0, note="x" * 10_000)
 
-    with pytest.raises(OSError, match=f"No space left on device: '{small_disk / METRICS}'"):
+    said = f"{small_disk / METRICS} could not be written: .*No space left on device. Make room"
+    with pytest.raises(TrainingError, match=said):
         fill()
 
 

@@ -1,16 +1,19 @@
 """Evaluation: its numbers against hand counts, and what it refuses."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
 from assets.bodies import TABLES
 from pipeline import rows
 from pipeline.curate import grade
+from pipeline.models import GridMismatch
 from pipeline.reflection import Tolerance
 from pipeline.reward import Rules
 from pipeline.store import Store, Writer
@@ -269,6 +272,48 @@ def test_what_could_not_be_told_of_the_answers_is_refused_before_they_are_asked_
     monkeypatch.setattr(evaluation, "_graded", pytest.fail)
     with pytest.raises(TrainingError, match=said):
         evaluate(config_of(problems, tmp_path / "out", **changes))
+
+
+def test_problems_that_are_not_on_the_family_s_grid_are_refused_by_folder(
+    smalls: dict[str, Small], problems: str, tmp_path: Path
+) -> None:
+    three = json.dumps({"kind": "checkpoint", "model": str(smalls["qwen3-vl"].folder)})
+    given = {"policies": [three], "names": ["three"], "family": "qwen3-vl"}
+    said = (
+        f"{problems}: image-0 has a picture of 84 × 84 px, and models of qwen3-vl see patches of 32"
+    )
+    with pytest.raises(WrongData, match=said):
+        evaluate(config_of(problems, tmp_path / "out", **given))
+    named = (
+        f"px .qwen2.5-vl., and the processor of {smalls['qwen3-vl'].folder} cuts patches of 32 px"
+    )
+    with pytest.raises(GridMismatch, match=named):
+        evaluate(config_of(problems, tmp_path / "out", **{**given, "family": "qwen2.5-vl"}))
+
+
+def test_a_model_that_was_trained_anew_at_the_same_path_is_evaluated_anew(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "model"
+    shutil.copytree(one.folder, place)
+    given = {"policies": [json.dumps({"kind": "checkpoint", "model": str(place)})]}
+    config = config_of(problems, tmp_path / "out", **given, samples=1, max_tokens=4, greedy=False)
+    first = evaluate(config)
+    assert evaluate(config) == first
+    trained = {n: w + 0.01 for n, w in load_file(place / "model.safetensors").items()}
+    save_file(trained, place / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingError, match="another weights: name another folder, or delete it"):
+        evaluate(config)
+
+
+def test_trajectories_that_a_full_disk_cannot_hold_are_named(problems: str, tmp_path: Path) -> None:
+    parts = tmp_path / "out" / "parts"
+    parts.mkdir(parents=True)
+    full = parts / "oracle-evaluation.tmp"
+    full.symlink_to("/dev/full")
+    said = f"{parts}/oracle-evaluation.parquet could not be written: .*No space.* Make room"
+    with pytest.raises(TrainingError, match=said):
+        evaluate(config_of(problems, tmp_path / "out"))
 
 
 def test_a_split_without_problems_is_named(problems: str, tmp_path: Path) -> None:

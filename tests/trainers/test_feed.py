@@ -152,6 +152,28 @@ def test_whole_problems_are_held_out_always_the_same_and_never_trained_on(
     assert set(feed.held) < set(more.held)  # a larger share holds out more, not others
 
 
+def test_validation_gives_every_row_held_out_once_a_window_at_a_time(
+    many: str, one: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "WINDOW", 2)
+    feed = fed(one, many, validation_share=0.6)
+    held, read = {ref.group for ref in feed.held}, Part.read_row_group
+    asked: list[int] = []
+
+    def counted(self: Part, group: int, *given: Any, **how: Any) -> pa.Table:
+        asked.append(group)
+        return read(self, group, *given, **how)
+
+    monkeypatch.setattr(Part, "read_row_group", counted)
+    batches = [*feed.validation(batch=3)]
+    assert sorted(ref for refs in batches for ref in refs) == sorted(feed.held)
+    for refs in batches:
+        assert [ref.length for ref in refs] == sorted(ref.length for ref in refs)
+        feed.read(refs)
+    assert sorted(asked) == sorted(held)
+    assert len(held) > 2 * 2  # more than are kept in memory
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 
@@ -175,9 +197,57 @@ def test_when_no_row_fits_the_longest_is_named(exported: str, one: Small) -> Non
 
 def test_a_set_for_another_family_is_refused_by_its_row(exported: str, smalls: Any) -> None:
     three = smalls["qwen3-vl"]
-    said = r"image-0#0 was written for qwen2.5-vl, the model is of qwen3-vl: build the set"
+    said = r"train-00000.parquet: image-0#0 was written for qwen2.5-vl, the model is of qwen3-vl: b"
     with pytest.raises(WrongData, match=said):
         Feed([exported], three.words, three.name, 4096)
+
+
+def one_row(**changes: object) -> dict[str, Any]:
+    problem = problem_of(Modality.IMAGE, PIXELS)
+    return {**rows.trajectory_row(solved(problem, PIXELS)), **changes}
+
+
+def with_mark(k: int) -> dict[str, Any]:
+    """A row whose first mark is on the k-th picture."""
+    row = one_row()
+    row["turns"][0]["ops"][0]["k"] = k
+    return row
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (with_mark(99), "cannot be read"),
+        ({"turns": []}, "cannot be read"),
+        ({"turns": None}, "cannot be read"),
+        ({"sizes": None}, "cannot be read"),
+        (
+            {"sizes": [{"width": 84, "height": 83}]},
+            "84 × 83 px, and models of qwen2.5-vl see patches",
+        ),
+        ({"sizes": [{"width": 0, "height": 84}]}, "0 × 84 px"),
+        ({"family": None}, "written for None"),
+    ],
+)
+def test_a_row_that_the_pipeline_does_not_write_is_refused_by_file_and_name(
+    changes: dict[str, Any], said: str, tmp_path: Path, one: Small
+) -> None:
+    problem = problem_of(Modality.IMAGE, PIXELS)
+    folder = export(tmp_path, one.name, [(problem, solved(problem, PIXELS))], **changes)
+    with pytest.raises(WrongData, match=rf"{folder}/train-00000.parquet: image-0\S* .*{said}"):
+        fed(one, folder)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0, None])
+def test_a_weight_that_is_none_is_refused(weight: float | None, tmp_path: Path, one: Small) -> None:
+    problem = problem_of(Modality.IMAGE, PIXELS)
+    table = {"train": rows.joined(TABLES["export"]["train"], WEIGHT)}
+    with Writer(Store.at(tmp_path), "cold_export", "weighed", table) as writer:
+        row = {**rows.problem_row(problem), **rows.trajectory_row(solved(problem, PIXELS))}
+        wire = {"family": "qwen2.5-vl", "max_turns": TURNS, "max_images": 42}
+        writer.append("train", {**row, **wire, "weight": weight})
+    with pytest.raises(WrongData, match=r"train-00000.parquet: image-0#0 weighs"):
+        fed(one, str(tmp_path / "cold_export" / "weighed"))
 
 
 def copied(folder: str, to: Path) -> Path:

@@ -1,6 +1,7 @@
 """GRPO: what a step does with its groups, and that a run ends where it must."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from trainers.checkpoint import TrainingError
 from trainers.encode import Batch, batch
 from trainers.feed import WrongData
 from trainers.grpo import GrpoConfig, Paid, _Run, train
-from trainers.losses import advantages
+from trainers.losses import advantages, grpo_loss
 
 
 def rl_export(root: Path, small: Small, count: int, **changes: object) -> str:
@@ -96,9 +97,14 @@ def moved(before: Sequence[torch.Tensor], run: _Run) -> bool:
 
 def advance(run: _Run) -> dict[str, Any]:
     """The one step of a run, without the folder around it."""
+    return run._learn(*paid_in(run))
+
+
+def paid_in(run: _Run) -> tuple[list[grpo.Group], torch.Tensor]:
+    """The groups of a step and their advantages."""
     groups = run._groups()
     rewards = torch.tensor([[row.score.total for row in group] for group in groups])
-    return run._learn(groups, advantages(rewards))
+    return groups, advantages(rewards)
 
 
 def test_groups_that_do_not_vary_leave_every_weight_as_it_was(
@@ -169,6 +175,101 @@ def test_before_its_first_update_a_step_has_a_ratio_of_one_everywhere(
     for micro, old in zip(run._batches(paid), kept, strict=True):
         now, _ = run.learner.scorer(micro.inputs, micro.mask)
         assert torch.allclose((now - old)[micro.mask].exp(), torch.ones(()), atol=1e-5)
+
+
+def test_old_log_probabilities_of_every_update_are_those_before_the_first(
+    one: Small, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def watched(logprobs: torch.Tensor, before: torch.Tensor, *given: Any, **how: Any) -> Any:
+        made.append((logprobs.detach(), before))
+        return grpo_loss(logprobs, before, *given, **how)
+
+    policy = Scripted(one, by_sample("AABB"))
+    config = config_of(one, problems, tmp_path, updates=2)
+    untouched = _Run(config, lambda _: policy)
+    groups, advantage = paid_in(untouched)
+    (expected,) = untouched._logprobs(untouched._paid(groups[1:], advantage[1:]))
+    monkeypatch.setattr(grpo, "grpo_loss", watched)
+    advance(_Run(config, lambda _: policy))
+    (first, first_old), (second, second_old) = made
+    assert torch.equal(first, first_old)
+    torch.testing.assert_close(second_old, expected, rtol=1e-5, atol=1e-5)
+    assert (second - second_old).abs().max() > 0.01  # by then the weights have moved
+
+
+def test_a_group_without_variance_stays_in_the_mean(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    def says(state: State) -> list[str]:
+        return [answer("A" if state.problem.id == level else "AABB"[state.sample])]
+
+    policy = Scripted(one, says)
+    runs = [_Run(config_of(one, problems, tmp_path, updates=1), lambda _: policy) for _ in range(2)]
+    level = runs[0].asked.step(0, 2, 0)[0].id
+    groups, advantage = paid_in(runs[0])
+    both = runs[0]._learn(groups, advantage)["grad_norm"]
+    alone = runs[1]._learn(groups[1:], advantage[1:])["grad_norm"]
+    assert alone
+    assert both == pytest.approx(alone / 2, rel=1e-5)
+
+
+def test_the_sampler_s_log_probabilities_are_the_trainer_s_at_any_temperature(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    """With the ids that neither may give out: those that stand for pictures."""
+    run = _Run(config_of(one, problems, tmp_path, temperature=0.7, micro_batch=16), None)
+    graded = [row for group in run._groups() for row in group]
+    paid = [Paid(run._example(row), 1.0) for row in graded]
+    (recomputed,) = run._logprobs(paid)
+    said = [p for row in graded for turn in row.trajectory.turns for p in turn.logprobs or ()]
+    (micro,) = run._batches(paid)
+    torch.testing.assert_close(recomputed[micro.mask], torch.tensor(said), rtol=0, atol=1e-4)
+
+
+def test_an_update_moves_weights_by_the_rate_that_it_tells(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    """Adam's first update moves each weight that has a gradient by the rate."""
+    policy = Scripted(one, by_sample("AABB"))
+    config = config_of(one, problems, tmp_path, steps=10, warmup=0.5, updates=1)
+    run = _Run(config, lambda _: policy)
+    before = weights(run)
+    assert advance(run)["lr"] == pytest.approx(1e-3 / 5)
+    apart = max(float((a - b).abs().max()) for a, b in zip(before, weights(run), strict=True))
+    assert apart == pytest.approx(1e-3 / 5, rel=0.01)
+
+
+def test_a_gradient_is_clipped_to_the_norm_that_is_allowed(
+    one: Small, problems: str, tmp_path: Path
+) -> None:
+    policy = Scripted(one, by_sample("AABB"))
+    config = config_of(one, problems, tmp_path, updates=1, max_grad_norm=0.01)
+    run = _Run(config, lambda _: policy)
+    assert advance(run)["grad_norm"] > 0.1  # it is told as it was
+    moments = [state["exp_avg"] for state in run.learner.optimizer.optimizer.state.values()]
+    taken = torch.cat([moment.flatten() for moment in moments]).norm() / (1 - 0.9)
+    assert float(taken) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_groups_are_shared_out_over_all_updates(
+    one: Small, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[int] = []
+    update = _Run._update
+
+    def watched(self: _Run, paid: Any, old: Any, count: int, tokens_in: int) -> Any:
+        shares.append(count)
+        return update(self, paid, old, count, tokens_in)
+
+    monkeypatch.setattr(_Run, "_update", watched)
+    policy = Scripted(one, by_sample("AABB"))
+    for updates, expected in ((3, [4, 4, 8]), (4, [4] * 4), (9, [4] * 4)):
+        shares.clear()
+        config = config_of(one, problems, tmp_path, problems_per_step=4, updates=updates)
+        advance(_Run(config, lambda _: policy))
+        assert shares == expected
 
 
 def test_groups_without_variance_are_replaced_when_asked(
@@ -315,6 +416,7 @@ def test_a_group_of_one_is_refused(one: Small, problems: str, tmp_path: Path) ->
         ({"sampler": "vllm", "lora_rank": 4}, "set lora_rank 0, or sampler local"),
         ({"importance_cap": 0.5}, "importance_cap is 0.5; it must be 1 or more"),
         ({"max_tokens": 0}, "max_tokens is 0; it must be 1 or more"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be more than 0"),
     ],
 )
 def test_a_sampler_that_cannot_be_is_refused(
@@ -378,6 +480,7 @@ def test_a_gpu_that_is_too_small_is_one_line_with_a_remedy(
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith("grpo: CUDA out of memory. Tried to allocate 9 GiB.")
     assert "micro_batch 1" in last
+    assert "a smaller in_flight in another folder" in last
 
 
 def test_a_sampler_that_is_not_installed_is_refused_before_anything_is_loaded(
@@ -390,8 +493,34 @@ def test_a_sampler_that_is_not_installed_is_refused_before_anything_is_loaded(
 
 def test_problems_for_another_family_are_refused(one: Small, tmp_path: Path) -> None:
     other = rl_export(tmp_path, one, 2, family="qwen3-vl")
-    with pytest.raises(WrongData, match=r"for qwen3-vl, and a model of qwen2\.5-vl"):
+    with pytest.raises(WrongData, match=r"written for qwen3-vl, the model is of qwen2\.5-vl"):
         train(config_of(one, other, tmp_path / "out"))
+
+
+def test_problems_whose_pictures_are_not_on_the_grid_are_refused_by_file(
+    one: Small, tmp_path: Path
+) -> None:
+    off = rl_export(tmp_path, one, 1, sizes=[{"width": 30, "height": 28}])
+    said = rf"{off}/train-00000.parquet: image-0 has a picture of 30 × 28 px.* patches of 28 px"
+    with pytest.raises(WrongData, match=said):
+        train(config_of(one, off, tmp_path / "out"))
+
+
+def test_problems_whose_pictures_are_none_are_refused_by_file(one: Small, tmp_path: Path) -> None:
+    broken = rl_export(tmp_path, one, 1, images=[{"bytes": b"no picture", "path": None}])
+    with pytest.raises(WrongData, match=r"train-00000.parquet: image-0 cannot be read"):
+        train(config_of(one, broken, tmp_path / "out"))
+
+
+def test_samples_that_a_full_disk_cannot_hold_are_named(
+    one: Small, problems: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / "samples").mkdir(parents=True)
+    (tmp_path / "run" / "samples" / f"000001.jsonl.{os.getpid()}").symlink_to("/dev/full")
+    policy = Scripted(one, by_sample("AABB"))
+    said = r"samples/000001.jsonl could not be written: .* No space left on device.* Make room"
+    with pytest.raises(TrainingError, match=said):
+        train(config_of(one, problems, tmp_path / "run"), lambda _: policy)
 
 
 def test_an_empty_set_is_refused_with_the_remedy(one: Small, tmp_path: Path) -> None:
@@ -415,6 +544,35 @@ def test_the_context_of_a_rollout_is_counted_in_the_model_s_own_tokens(
     row = run._groups()[0][0]
     count = tokens.counter(one.words)
     assert count(row.state, one.family, 4) == len(run._example(row).ids)
+
+
+def test_a_run_that_samples_with_its_own_model_samples_the_same_after_it_was_ended(
+    one: Small, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(self: _Run, *given: Any) -> Any:
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return learn(self, *given)
+
+    # A model that has learnt nothing is never right; it is to learn all the same.
+    monkeypatch.setattr(grpo, "advantages", lambda rewards: torch.randn(rewards.shape))
+    learn, config = _Run._learn, config_of(one, problems, tmp_path / "whole", steps=3)
+    train(config)
+    ended = replace(config, out=str(tmp_path / "ended"), checkpoint_every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_Run, "_learn", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(ended)
+    train(ended)
+    whole, again = (
+        [path.read_text() for path in sorted((tmp_path / name / "samples").iterdir())]
+        for name in ("whole", "ended")
+    )
+    assert len(set(whole)) == 3
+    assert whole == again
+    hashes = {weights_sha256(tmp_path / run / "model") for run in ("whole", "ended")}
+    assert len(hashes) == 1
+    assert weights_sha256(one.folder) not in hashes
 
 
 def run_scripted(path: str) -> None:

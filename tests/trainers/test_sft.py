@@ -320,22 +320,26 @@ def test_a_run_that_its_gpu_was_too_small_for_goes_on_with_smaller_micro_batches
     assert losses(Path(made.out)) == pytest.approx(losses(Path(undisturbed.out)), rel=1e-5)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(
-    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = config(one, exported, tmp_path)
+def poison(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """One weight of a run becomes no number when so many updates are done."""
     update = sft._Run._update
 
     def poisoned(self: Any, *given: Any) -> Any:
-        if self.step == 3:
+        if self.step == step:
             with torch.no_grad():
                 self.learner.bare.trunk.lm_head.weight[7] = float("nan")
         return update(self, *given)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(sft._Run, "_update", poisoned)
-        with pytest.raises(TrainingError, match=r"in update 4 the loss is nan.*step 2 is good"):
-            train(made)
+    monkeypatch.setattr(sft._Run, "_update", poisoned)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(
+    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config(one, exported, tmp_path)
+    poison(monkeypatch, 3)
+    with pytest.raises(TrainingError, match=r"in update 4 the loss is nan.*step 2 is good"):
+        train(made)
     assert len(losses(tmp_path)) == 3
     kept = checkpoint.newest(tmp_path)
     assert kept is not None
@@ -344,17 +348,49 @@ def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(
     assert not (tmp_path / "model").exists()
 
 
-def test_a_model_whose_loss_is_no_number_from_the_start_says_so(
+def test_a_loss_that_is_no_number_from_the_start_says_that_nothing_is_kept(
+    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, 0)
+    with pytest.raises(TrainingError, match=r"in update 1 the loss is nan.*no checkpoint yet"):
+        train(config(one, exported, tmp_path))
+
+
+def test_a_checkpoint_with_a_weight_that_is_no_number_is_refused(
     one: Small, exported: str, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
     save(one.load(), one.processor, broken)
     kept = weights(broken)
-    kept["model.norm.weight"] = torch.full_like(kept["model.norm.weight"], float("nan"))
+    name = "model.norm.weight"
+    kept[name][-1] = float("inf")
     save_file(kept, broken / "model.safetensors", {"format": "pt"})
     made = config(one, exported, tmp_path / "run", model=str(broken))
-    with pytest.raises(TrainingError, match=r"in update 1 the loss is nan.*no checkpoint yet"):
+    with pytest.raises(OSError, match=f"{broken} is no good checkpoint: not all of .*norm.weight"):
         train(made)
+
+
+def test_adapters_do_not_go_on_over_another_model_at_the_same_path(
+    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "base"
+    save(one.load(), one.processor, base)
+    made = config(one, exported, tmp_path / "run", model=str(base), lora_rank=2, steps=4)
+    end_in_update(made, 3, monkeypatch)
+    kept = weights(base)
+    kept = {name: weight + 0.01 for name, weight in kept.items()}
+    save_file(kept, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingError, match="holds a run with another weights"):
+        train(made)
+
+
+def test_pictures_of_another_size_than_they_say_are_named(one: Small, tmp_path: Path) -> None:
+    data = export(
+        tmp_path / "data", one.name, told(one.family, 1), sizes=[{"width": 56, "height": 84}]
+    )
+    said = r"train-00000.parquet, row group 0, row 0: image \w+ is not of its size"
+    with pytest.raises(ValueError, match=said):
+        train(config(one, data, tmp_path / "run"))
 
 
 def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
@@ -441,6 +477,18 @@ def test_a_set_for_another_family_is_refused(
 # Threads and processes ---------------------------------------------------------------------------
 
 
+def test_a_launcher_s_accumulation_does_not_divide_gradients_a_second_time(
+    undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    train(replace(undisturbed, out=str(tmp_path), steps=2))
+    norms = [
+        next(line["grad_norm"] for line in lines(out) if "loss" in line)
+        for out in (tmp_path, Path(undisturbed.out))
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+
+
 def test_only_one_thread_reads_rows(
     undisturbed: SftConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,9 +528,16 @@ def free_port() -> int:
         return int(asked.getsockname()[1])
 
 
-def in_two_processes(*command: str) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launcher += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+TORCHRUN = ("torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1")
+ACCELERATE = ("accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1")
+ACCELERATE += ("--mixed_precision=no", "--dynamo_backend=no", "--gradient_accumulation_steps=4")
+
+
+def in_two_processes(
+    *command: str, by: tuple[str, ...] = TORCHRUN
+) -> subprocess.CompletedProcess[str]:
+    port = "main_process_port" if by is ACCELERATE else "master-port"
+    launcher = [sys.executable, "-m", *by, f"--{port}={free_port()}"]
     environment = {**ALIKE, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [*launcher, *command],
@@ -494,12 +549,15 @@ def in_two_processes(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_two_processes_make_the_same_run_as_one(undisturbed: SftConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_make_the_same_run_as_one(
+    launcher: tuple[str, ...], undisturbed: SftConfig, tmp_path: Path
+) -> None:
     """Batches of five and rests: the second process has a row less, and fills up."""
     out = tmp_path / "run"
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(replace(undisturbed, out=str(out)))))
-    done = in_two_processes("-m", "trainers.sft", str(path))
+    done = in_two_processes("-m", "trainers.sft", str(path), by=launcher)
     assert done.returncode == 0, done.stderr[-2000:]
     assert_the_same_run(out, Path(undisturbed.out))
 
