@@ -68,6 +68,7 @@ ARMS = (
     Arm(PAPER_NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model", W_DRAW: 0.0}),
     Arm(f"{GRPO}, near-duplicates end a rollout", "grpo_model", DUPLICATES),
     Arm(LONGER, "cold_model", {"cold_model.policy.epochs": 8.0}),
+    Arm(f"{GRPO}, twice the steps", "grpo_model", {"grpo_model.steps": 160}, wide=True),
     Arm("text only: cold", "cold_model", TEXT, like="cold"),
     Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, like="cold"),
     Arm(OTHER + BASE, "base_model", QWEN3),

@@ -33,8 +33,9 @@ HEAD = """# The ladder
 
 What each stage of the recipe adds to a tiny base, on problems that no stage and no base saw. Made by
 `make ladder` from the version `ladder` ({about}).
-Nothing in it was chosen by looking at these problems. Accuracy, drawing and reflection are at
-temperature 1: {samples} samples of each of {problems} problems, and one more for greedy. Measured
+Settings were chosen by validation loss and by reward on problems to learn from; that they were chosen
+twice followed from a first ladder (*How the rates were chosen*). Accuracy, drawing and reflection are
+at temperature 1: {samples} samples of each of {problems} problems, and one more for greedy. Measured
 {dates} on {machines}.
 
 *n* are repetitions, *each* their accuracies. *needless* are boxes that hold nothing, or what another
@@ -134,6 +135,15 @@ class Pair(NamedTuple):
     def means(self, name: str) -> tuple[float, float]:
         return _mean(self.ours, name), _mean(self.theirs, name)
 
+    def change(self, name: str) -> str:
+        """Of a number's mean; where there are several repetitions, of each, since it has no interval."""
+        now, before = self.means(name)
+        if len(self.ours) == 1:
+            return _change(now, before)
+        sides = zip(self.ours, self.theirs, strict=True)
+        each = (a["numbers"][name] - b["numbers"][name] for a, b in sides)
+        return f"{_change(now, before)}; each {', '.join(f'{apart:+.3f}' for apart in each)}"
+
     def gap(self) -> Interval:
         """Of accuracies, paired by problem."""
         return difference(_rates(self.ours), _rates(self.theirs), DRAWS)
@@ -187,7 +197,7 @@ def _looked_for(arms: Arms) -> Iterator[Sequence[str]]:
         yield "reflective against cold", "no worse than −3", _points(gap, "+"), held
         now, before = pair.means("strict")
         yield (
-            "`strict` reflection, cold → reflective", "at least doubled", _change(now, before),
+            "`strict` reflection, cold → reflective", "at least doubled", pair.change("strict"),
             _verdict(now > 0 and now >= 2 * before),
         )  # fmt: skip
     if pair := _pair(arms, GRPO, REFLECTIVE):
@@ -195,12 +205,12 @@ def _looked_for(arms: Arms) -> Iterator[Sequence[str]]:
         yield (
             "S_draw, before → after GRPO",
             "no lower",
-            _change(now, before),
+            pair.change("draw"),
             _verdict(now >= before),
         )
         now, before = pair.means("needless")
         said = "needless boxes, before → after GRPO"
-        yield said, "fewer", _change(now, before), _verdict(now < before)
+        yield said, "fewer", pair.change("needless"), _verdict(now < before)
     if pair := _pair(arms, GRPO, REFLECTIVE, needs="wide"):
         (_, _, now), (_, _, before) = _passed(pair.ours), _passed(pair.theirs)
         seen = f"{100 * before:.1f} → {100 * now:.1f} points"
