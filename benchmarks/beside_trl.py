@@ -124,26 +124,28 @@ def sft(export: str, model: str, steps: int) -> dict[str, float]:
         def advance(self, **_: Any) -> None:
             self.ends.append(time.perf_counter())
 
+    # At the last step that counts as much is drawn ahead as at the first.
+    planned = steps + trainer.AHEAD + 1
     with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as few:
         config = trainer.SftConfig(
             model=model,
-            data=[_few(export, ROWS * steps, Path(few))],
+            data=[_few(export, ROWS * planned, Path(few))],
             out=out,
-            steps=steps,
+            steps=planned,
             batch=ROWS,
             micro_batch=ROWS,
             lr=1e-4,
             checkpoint_every=10**6,
         )
         run = trainer._Run(config)
-        one_turn = run.feed.refs[: ROWS * steps]
+        one_turn = run.feed.refs[: ROWS * planned]
         batches = [one_turn[n : n + ROWS] for n in range(0, len(one_turn), ROWS)]
         run.feed.epoch = lambda *_: batches  # type: ignore[method-assign]
         started = time.perf_counter()
         run.go(Clock())  # type: ignore[arg-type]
     ends = [started, *Clock.ends]
-    tokens = sum(ref.length for ref in one_turn[WARM * ROWS :])
-    return {"rate": tokens / (ends[-1] - ends[WARM]), "peak_mb": _peak()}
+    tokens = sum(ref.length for ref in one_turn[WARM * ROWS : steps * ROWS])
+    return {"rate": tokens / (ends[steps] - ends[WARM]), "peak_mb": _peak()}
 
 
 def trl_sft(export: str, model: str, steps: int) -> dict[str, float]:
@@ -176,6 +178,7 @@ def trl_sft(export: str, model: str, steps: int) -> dict[str, float]:
             gradient_checkpointing=False,
             completion_only_loss=True,
             disable_tqdm=True,
+            train_sampling_strategy="sequential",
         )
         trainer = SFTTrainer(
             models.load_model(model), args=config, train_dataset=data, processing_class=processor
