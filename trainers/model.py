@@ -20,12 +20,19 @@ def save(
         OSError, SafetensorError: if it cannot be written.
     """
     model.save_pretrained(folder, state_dict=weights)
-    try:
+    with _Named():
         processor.save_pretrained(folder)
-    except Exception as error:
-        if type(error) is not Exception:
-            raise
-        raise OSError(str(error)) from error  # what tokenizers raises, whatever it is, is bare
+
+
+class _Named:
+    """Tells of a full disk as an `OSError`: tokenizers raises an `Exception` of no kind at all."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if kind is Exception:
+            raise OSError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
