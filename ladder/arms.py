@@ -14,7 +14,8 @@ EVERY, ONE = (0, 1, 2), (0,)  # repetitions: of the recipe's stages, and of ques
 BASE, COLD, REFLECTIVE = "base", "cold", "cold + reflective"
 GRPO, NO_REFLECTION = "cold + reflective + GRPO", "cold + GRPO"
 PAPER_GRPO, PAPER_NO_REFLECTION = f"{GRPO}, w_draw = 0", f"{NO_REFLECTION}, w_draw = 0"
-LONGER = "cold, twice the epochs"
+LONGER, LONGER_GRPO = "cold, twice the epochs", f"{GRPO}, twice the steps"
+MORE_GRPO = f"{LONGER_GRPO}, four times the problems"
 OTHER = "Qwen3-VL: "  # arms of another family: on its patches pictures have other sizes
 
 
@@ -39,6 +40,7 @@ class Arm:
 
 
 START, DATA = "reflective_model.policy.start", "reflective_model.policy.data"
+RL = "problems.splits.rl"  # the other splits keep their problems but for what RL takes before them
 RULE, GRPO_START, W_DRAW = "filters.reflective.rule", "grpo_model.start", "grpo_model.w_draw"
 # In words alone there is nothing to reflect on, and no drawing to be paid for.
 TEXT = {
@@ -68,7 +70,8 @@ ARMS = (
     Arm(PAPER_NO_REFLECTION, "grpo_model", {GRPO_START: "cold_model", W_DRAW: 0.0}),
     Arm(f"{GRPO}, near-duplicates end a rollout", "grpo_model", DUPLICATES),
     Arm(LONGER, "cold_model", {"cold_model.policy.epochs": 8.0}),
-    Arm(f"{GRPO}, twice the steps", "grpo_model", {"grpo_model.steps": 160}, wide=True),
+    Arm(LONGER_GRPO, "grpo_model", {"grpo_model.steps": 160}, wide=True),
+    Arm(MORE_GRPO, "grpo_model", {"grpo_model.steps": 160, RL: 1600}, wide=True),
     Arm("text only: cold", "cold_model", TEXT, like="cold"),
     Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, like="cold"),
     Arm(OTHER + BASE, "base_model", QWEN3),

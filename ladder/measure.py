@@ -95,7 +95,7 @@ def measure(arm: Arm, repetition: int, using: Measuring) -> Record:
         "arm": arm.name,
         "repetition": repetition,
         "key": key(arm, repetition, using.main),
-        "problems": asked.address,
+        "problems": identity(asked),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "cores": cores(),
@@ -109,6 +109,12 @@ def measure(arm: Arm, repetition: int, using: Measuring) -> Record:
     if arm.wide:
         record["wide"] = _solved(list(_answers(built, asked, version, WIDE, using)))
     return record
+
+
+def identity(asked: Built) -> str:
+    """What tells the held-out problems from others, whatever there is to learn from beside them."""
+    told = ("problem_id", "question", "options", "answer", "sha256")
+    return _hash([[row[name] for name in told] for row in asked.rows("evaluation", told)])
 
 
 def version_of(arm: Arm, repetition: int, using: Measuring) -> Version:

@@ -15,6 +15,8 @@ from ladder.arms import (
     COLD,
     GRPO,
     LONGER,
+    LONGER_GRPO,
+    MORE_GRPO,
     OTHER,
     PAPER_GRPO,
     PAPER_NO_REFLECTION,
@@ -187,10 +189,13 @@ def _verdict(holds: bool) -> str:
 
 
 def _looked_for(arms: Arms) -> Iterator[Sequence[str]]:
-    if pair := _pair(arms, GRPO, COLD):
-        gap = pair.gap()
-        held = _verdict(gap.low > 0) if gap.mean >= 0.1 else f"short by {10 - 100 * gap.mean:.1f}"
-        yield "GRPO over cold", "at least +10, interval above 0", _points(gap, "+"), held
+    for name in (GRPO, LONGER_GRPO, MORE_GRPO):
+        if pair := _pair(arms, name, COLD):
+            gap = pair.gap()
+            short = f"short by {10 - 100 * gap.mean:.1f}"
+            held = _verdict(gap.low > 0) if gap.mean >= 0.1 else short
+            said = f"GRPO over cold{name.removeprefix(GRPO)}"
+            yield said, "at least +10, interval above 0", _points(gap, "+"), held
     if pair := _pair(arms, REFLECTIVE, COLD):
         gap = pair.gap()
         held = "holds" if gap.mean >= -0.03 else f"short by {-3 - 100 * gap.mean:.1f}"
