@@ -78,7 +78,7 @@ def _peak() -> float:
 
 def _rows(export: str, count: int) -> list[dict[str, Any]]:
     """The first rows that are a drawing alone."""
-    from trainers.feed import open_part, parts_of
+    from trainers.exported import open_part, parts_of
 
     def every() -> Iterator[dict[str, Any]]:
         for path in parts_of(export):
@@ -91,7 +91,7 @@ def _rows(export: str, count: int) -> list[dict[str, Any]]:
 
 def _one_turn(export: str, count: int) -> list[Any]:
     """(state, turns) of these rows, pictures and all."""
-    from trainers.feed import stated
+    from trainers.exported import stated
 
     return [stated(row) for row in _rows(export, count)]
 

@@ -105,8 +105,12 @@ def weights_sha256(folder: Path) -> str:
 
 
 def fingerprint(model: str) -> str:
-    """What tells the weights of a checkpoint in a folder from others; of a model by name, nothing."""
-    return weights_sha256(Path(model)) if Path(model).is_dir() else ""
+    """What tells the weights of a checkpoint in a folder from others.
+
+    Empty where there are none that are whole: of a model by name, or of a folder without safetensors.
+    """
+    files = [*Path(model).glob("*.safetensors")]
+    return weights_sha256(Path(model)) if files and all(file.exists() for file in files) else ""
 
 
 def family_name(model_type: str) -> str:

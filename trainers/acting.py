@@ -19,7 +19,7 @@ from pipeline.teachers.local import Local, Sampling, loaded
 from pipeline.teachers.oracle import Oracle, Rates
 from pipeline.teachers.vllm import Vllm
 from pipeline.types import Policy
-from trainers.feed import WrongData
+from trainers.exported import WrongData
 
 _engines: dict[str, Vllm] = {}  # the one that runs, by its policy
 

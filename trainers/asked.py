@@ -3,14 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import pyarrow as pa
 
-from pipeline import rows
-from pipeline.images import decode
 from pipeline.types import Problem
-from trainers.feed import check_row, open_part, parts_of, read_row
+from trainers.exported import Row, check_row, open_part, parts_of, problem_of, read_row
 
 FACTS = ["problem_id", "task", "sizes", "family", "max_turns", "max_images"]
 GROUPS = 8  # row groups in memory
@@ -36,8 +33,8 @@ class Asked:
                 for n, row in enumerate(part.read_row_group(g, columns=FACTS).to_pylist()):
                     check_row(row, family, part.path)
                     self._places.append((p, g, n))
-                    self.turns[row["task"]] = row["max_turns"]
-                    self.max_images = max(self.max_images, row["max_images"])
+                    task, turns, images = read_row(row, _limits, part.path)
+                    self.turns[task], self.max_images = turns, max(self.max_images, images)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -63,12 +60,8 @@ class Asked:
             while len(self._groups) > GROUPS:
                 self._groups.popitem(last=False)
         (made,) = self._groups[part, group].slice(row, 1).to_pylist()
-        return read_row(made, _problem, self._parts[part].path)
+        return read_row(made, problem_of, self._parts[part].path)
 
 
-def _problem(row: dict[str, Any]) -> Problem:
-    """A problem whose pictures are what they say: one that is not would end a rollout in the middle."""
-    problem = rows.problem(row)
-    for image in problem.images:
-        decode(image)
-    return problem
+def _limits(row: Row) -> tuple[str, int, int]:
+    return str(row["task"]), int(row["max_turns"]), int(row["max_images"])

@@ -15,14 +15,14 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from safetensors import SafetensorError
 
-from pipeline.models import weights_sha256
+from pipeline.models import fingerprint, weights_sha256
 from trainers.model import save
 
 FREE = ("micro_batch", "gradient_checkpointing")  # what a GPU is too small for may be changed
 KEPT = 2  # checkpoints: the newest, and the one before should the newest be damaged
 TENSORS, STATE, DONE, CONFIG = "tensors.pt", "state.json", "done.json", "config.json"
+ORIGIN = "began_with"  # the fingerprint of the weights that a run began with
 
 
 # What reading a file that was cut or overwritten may raise, from JSON, zip or pickle.
@@ -42,13 +42,11 @@ class TrainingError(Exception):
     """A run that cannot go on; the message names the file or step and the remedy."""
 
 
-def claim(out: Path, config: Any, free: Collection[str] = (), weights: str = "") -> bool:
+def claim(out: Path, config: Any, free: Collection[str] = ()) -> bool:
     """Takes a folder for a run: True if the run is finished already.
 
     Args:
         free: fields that may change while the run is under way: they decide none of its numbers.
-        weights: what it begins with, as `models.fingerprint` has it, for another model may lie at the
-            same path by now; empty where that cannot be told.
 
     Raises:
         TrainingError: if it belongs to a run of another configuration.
@@ -56,12 +54,10 @@ def claim(out: Path, config: Any, free: Collection[str] = (), weights: str = "")
     out.mkdir(parents=True, exist_ok=True)
     wanted, path = json.loads(json.dumps(asdict(config))), out / CONFIG
     found = json.loads(path.read_text()) if path.exists() else {}
-    wanted["weights"] = weights or found.get("weights", "")
     # A start that failed claims nothing, nor one that was killed while it wrote its configuration.
     begun = any(not held.name.startswith(CONFIG) for held in out.iterdir())
     # A field that is newer than the run was, in effect, what it is by default.
     usual = {f.name: f.default for f in fields(config) if f.default is not MISSING}
-    usual["weights"] = wanted["weights"]
     differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k, usual.get(k)))
     bound = [name for name in differing if name not in free]
     if bound and found and begun:
@@ -71,6 +67,34 @@ def claim(out: Path, config: Any, free: Collection[str] = (), weights: str = "")
     if differing:
         write_whole(path, json.dumps(wanted, indent=1).encode())
     return (out / DONE).exists()
+
+
+def same_origin(out: Path, facts: Mapping[str, Any], model: str, weights: str) -> None:
+    """Refuses what a run has kept if it began with other weights than now lie at its model's path.
+
+    Args:
+        weights: those, as `models.fingerprint` has them; empty where that cannot be told.
+
+    Raises:
+        TrainingError: if they are others.
+    """
+    if weights and (facts.get(ORIGIN) or weights) != weights:
+        raise TrainingError(
+            f"{out} began with other weights than {model} holds now: put them back, name another "
+            f"folder, or delete it"
+        )
+
+
+def finished(out: Path, model: str) -> dict[str, Any]:
+    """What there is to say of a finished run.
+
+    Raises:
+        TrainingError: if it began with other weights than now lie at its model's path.
+    """
+    facts: dict[str, Any] = json.loads((out / DONE).read_text())
+    same_origin(out, facts, model, fingerprint(model))
+    print(f"{out} is finished already", flush=True)
+    return facts
 
 
 def write(out: Path, step: int, tensors: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -154,7 +178,7 @@ def finish(
         save(model, processor, desk, weights)
         shutil.rmtree(out / "model", ignore_errors=True)
         desk.replace(out / "model")
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(desk, ignore_errors=True)
         raise TrainingError(
             f"the model could not be written to {out}: {error}. Make room and start again: the run "

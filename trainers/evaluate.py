@@ -37,7 +37,7 @@ from trainers.acting import acting, decided, fingerprint
 from trainers.bootstrap import interval, pass_at
 from trainers.checkpoint import DONE, TrainingError
 from trainers.configure import check, configure
-from trainers.feed import WrongData, check_sizes
+from trainers.exported import WrongData, check_sizes, problem_of, read_row
 from trainers.outcomes import Outcome, read, told
 from trainers.record import tell_dagster
 
@@ -99,23 +99,21 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise WrongData(f"{len(config.policies)} policies need as many different names")
     out = Path(config.out)
     deciding = replace(config, policies=[*map(decided, config.policies)])
-    if checkpoint.claim(out, deciding, weights=_weights(config)):
-        return dict(json.loads((out / DONE).read_text()))
-    parts = [_part(config, out, *asked) for asked in _asked(config)]
+    weights = {n: fingerprint(p) for n, p in zip(config.names, config.policies, strict=True)}
+    if checkpoint.claim(out, deciding):
+        done: dict[str, Any] = json.loads((out / DONE).read_text())
+        # A model may have been trained anew at its path, or be gone: then what was found of it stays.
+        if all(now in ("", done.get("weights", weights)[name]) for name, now in weights.items()):
+            return done
+    parts = [_part(config, out, weights[asked[0]], *asked) for asked in _asked(config)]
     table = list(_table(config, parts))
-    facts: dict[str, Any] = {"kind": "evaluation", "rows": table}
+    facts: dict[str, Any] = {"kind": "evaluation", "rows": table, "weights": weights}
     if spent := [json.loads(path.read_text()) for path in map(_bill, parts) if path.exists()]:
         facts["spent"] = spending.added(spent)
     checkpoint.write_whole(out / SUMMARY, json.dumps({"rows": table}, indent=1).encode())
     _join(parts, out / TRAJECTORIES)
     checkpoint.write_whole(out / DONE, json.dumps(facts).encode())
     return facts
-
-
-def _weights(config: EvaluateConfig) -> str:
-    """One fingerprint of all whose weights lie here; none where nothing does."""
-    found = [*map(fingerprint, config.policies)]
-    return " ".join(found) if any(found) else ""
 
 
 def _asked(config: EvaluateConfig) -> Iterator[tuple[str, str, str, bool]]:
@@ -128,10 +126,19 @@ def _asked(config: EvaluateConfig) -> Iterator[tuple[str, str, str, bool]]:
 
 
 def _part(
-    config: EvaluateConfig, out: Path, name: str, policy: str, split: str, greedy: bool
+    config: EvaluateConfig,
+    out: Path,
+    weights: str,
+    name: str,
+    policy: str,
+    split: str,
+    greedy: bool,
 ) -> Path:
-    """The graded trajectories of one model on one split; run unless they are there."""
-    path = out / "parts" / f"{name}-{split}{'-greedy' if greedy else ''}.parquet"
+    """The graded trajectories of one model's weights on one split; run unless they are there."""
+    stem = "-".join(
+        [name, split, *(["greedy"] if greedy else []), *([weights[:12]] if weights else [])]
+    )
+    path = out / "parts" / f"{stem}.parquet"
     if path.exists():
         return path
     labels = {"model": name, "split": split, "greedy": greedy}
@@ -222,11 +229,10 @@ def _store(config: EvaluateConfig) -> Store:
 def _problems(config: EvaluateConfig, split: str) -> Iterator[Problem]:
     *_, asset, address = Path(config.problems).absolute().parts
     try:
-        found = map(rows.problem, _store(config).rows(asset, address, split))
-        for problem in islice(found, config.limit or None):
-            sizes = [image.size for image in problem.images]
-            check_sizes(sizes, config.family, f"{config.problems}: {problem.id}")
-            yield problem
+        found = _store(config).rows(asset, address, split)
+        for row in islice(found, config.limit or None):
+            check_sizes(row, config.family, config.problems)
+            yield read_row(row, problem_of, config.problems)
     except StoreError as error:
         raise WrongData(str(error)) from None
 

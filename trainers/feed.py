@@ -6,35 +6,31 @@ row groups, however many rows there are; a row that does not fit is named with i
 """
 
 import hashlib
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline import rows, tokens
-from pipeline.manifest import MANIFEST
+from pipeline import tokens
 from pipeline.protocol import FAMILIES, Family
-from pipeline.rollout import retrace
-from pipeline.store import Store, StoreError
 from pipeline.tokens import Vocabulary
-from pipeline.types import Size, State
+from pipeline.types import State
+from trainers.exported import (
+    TOLD,
+    WEIGHT,
+    WrongData,
+    check_row,
+    open_part,
+    parts_of,
+    read_row,
+    stated,
+)
 
-TABLE = "train"
 WINDOW = 16  # row groups that are shuffled together; two windows stay in memory: 1 GB at most
 LIKE = 16  # batches' worth of rows that are sorted by length together
-FACTS = [*rows.FACTS.names, "family", "max_turns"]
-TOLD = [*rows.TRAJECTORY.names, *FACTS]
-REBUILD = "delete its folder and build it again"
-WEIGHT = "weight"  # the column of an export whose version weighs its rows
-
-
-T = TypeVar("T")
 
 
 class Ref(NamedTuple):
@@ -53,32 +49,6 @@ class Refusal:
 
     id: str
     length: int
-
-
-class WrongData(ValueError):
-    """A set that cannot be trained on; the message names it and the remedy."""
-
-
-def parts_of(folder: str) -> list[str]:
-    """The parquet parts of an export, by its folder (``…/cold_export/<address>``).
-
-    Raises:
-        WrongData: if it is not there, of another schema version, or has no rows.
-    """
-    path = Path(folder).absolute()
-    try:
-        manifest = Store.at(path.parent.parent).manifest(path.parent.name, path.name)
-    except StoreError as error:
-        raise WrongData(str(error)) from None
-    if manifest is None:
-        raise WrongData(f"{path} has no {MANIFEST}: name the folder of a finished export")
-    if TABLE not in manifest.tables:
-        raise WrongData(f"{path} holds {', '.join(manifest.tables)}: name the folder of an export")
-    if not manifest.tables[TABLE]:
-        raise WrongData(
-            f"{path} has no rows to train on: loosen the filters of its version or ask for more samples"
-        )
-    return sorted(str(path / name) for name in manifest.parts if name.startswith(f"{TABLE}-"))
 
 
 class Feed:
@@ -118,21 +88,15 @@ class Feed:
 
     def _index(self, words: Vocabulary, family: str) -> Iterator[tuple[Ref, dict[str, Any]]]:
         """Every row with its length; pictures are not read."""
-
-        def measured(row: dict[str, Any]) -> int:
-            state, max_turns = stated(row)
-            if not state.turns:
-                raise ValueError("it has no turn to learn from")
-            return len(tokens.told(state, words, self.family, max_turns, sampled=False).ids)
-
         for p, part in enumerate(self._parts):
             for g in range(part.num_row_groups):
                 weigh = [WEIGHT] if WEIGHT in part.schema_arrow.names else []
                 table = part.read_row_group(g, columns=[*TOLD, *weigh])
                 for n, row in enumerate(table.to_pylist()):
                     check_row(row, family, part.path)
-                    length = read_row(row, measured, part.path)
-                    yield Ref(p, g, n, length, row.get(WEIGHT, 1.0)), row
+                    state, max_turns = read_row(row, stated, part.path)
+                    written = tokens.told(state, words, self.family, max_turns, sampled=False)
+                    yield Ref(p, g, n, len(written.ids), row.get(WEIGHT, 1.0)), row
 
     def epoch(self, number: int, seed: int, batch: int) -> list[list[Ref]]:
         """The batches of an epoch: rows of like length together; the last may be smaller."""
@@ -215,96 +179,6 @@ def _alike(window: list[Ref], batch: int, rng: Random) -> list[list[Ref]]:
         batches += [near[n : n + batch] for n in range(0, len(near), batch)]
     rng.shuffle(batches)
     return batches
-
-
-class Part(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
-    """A parquet file that is named when it cannot be read."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        super().__init__(path, page_checksum_verification=True)
-
-    def read_row_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-        try:
-            return super().read_row_group(group, columns=columns)
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(self.path, error) from None
-
-
-def open_part(path: str, columns: Sequence[str] = FACTS) -> Part:
-    """A part of an export, opened.
-
-    Raises:
-        WrongData: if it is cut, or lacks one of the columns; later, when a damaged page is read.
-    """
-    try:
-        part = Part(path)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from None
-    if missing := [name for name in columns if name not in part.schema_arrow.names]:
-        raise WrongData(f"{path} has no column {missing[0]!r}: it is no export for this trainer")
-    return part
-
-
-def _damaged(path: str, error: Exception) -> WrongData:
-    said = str(error).split(" Detail:")[0].rstrip(". ")
-    return WrongData(f"{path}: {said}; {REBUILD}")
-
-
-def check_row(row: dict[str, Any], family: str, path: str) -> None:
-    """Raises `WrongData` for a row that is not for models of the family, or weighs no number."""
-    name = f"{path}: {row.get('id', row['problem_id'])}"
-    if row["family"] != family:
-        raise WrongData(
-            f"{name} was written for {row['family']}, the model is of {family}: build the set for the "
-            f"model's own family"
-        )
-    sizes = read_row(row, lambda row: [Size(s["width"], s["height"]) for s in row["sizes"]], path)
-    check_sizes(sizes, family, name)
-    weight = row.get(WEIGHT, 1.0)
-    if weight is None or not 0 <= weight < math.inf:
-        raise WrongData(f"{name} weighs {weight}; {REBUILD}")
-
-
-def check_sizes(sizes: Iterable[Size], family: str, what: str) -> None:
-    """Raises `WrongData` for pictures that do not lie on the family's pixel grid."""
-    unit = FAMILIES[family].unit
-    for width, height in sizes:
-        if width % unit or height % unit or not width or not height:
-            raise WrongData(
-                f"{what} has a picture of {width} × {height} px, and models of {family} see patches of "
-                f"{unit} px: build the set for the model's own family"
-            )
-
-
-def read_row(row: dict[str, Any], read: Callable[[dict[str, Any]], T], path: str) -> T:
-    """What a row holds.
-
-    Raises:
-        WrongData: if it is none that the pipeline writes, such as marks on a picture that is not there.
-    """
-    try:
-        return read(row)
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise WrongData(
-            f"{path}: {row['problem_id']} cannot be read ({error!r}); {REBUILD}"
-        ) from error
-
-
-def stated(row: dict[str, Any]) -> tuple[State, int]:
-    """The state that a row's trajectory came to, and how many turns it might have had."""
-    return retrace(rows.problem(row), rows.trajectory(row)), row["max_turns"]
-
-
-def trajectories(folder: str) -> Iterator[tuple[State, str, int]]:
-    """(state without pictures, family, turns it might have had) of every row of an export."""
-    for path in parts_of(folder):
-        part = open_part(path, TOLD)
-        for group in range(part.num_row_groups):
-            table = part.read_row_group(group, columns=TOLD)
-            for row in table.to_pylist():
-                state, max_turns = read_row(row, stated, path)
-                yield state, row["family"], max_turns
 
 
 def _share(problem_id: str) -> float:

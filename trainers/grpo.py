@@ -33,7 +33,7 @@ from trainers.asked import Asked
 from trainers.checkpoint import TrainingError
 from trainers.configure import configure
 from trainers.encode import Batch, Example, batch, encode
-from trainers.feed import WrongData
+from trainers.exported import WrongData
 from trainers.grpo_config import GrpoConfig, refuse_nonsense
 from trainers.learner import Learner, Rate, too_small
 from trainers.losses import Clip, advantages, grpo_loss, importance
@@ -70,9 +70,8 @@ def train(config: GrpoConfig, policy: PolicyOf | None = None) -> dict[str, Any]:
     """
     refuse_nonsense(config)
     out = Path(config.out)
-    if checkpoint.claim(out, config, checkpoint.FREE, models.fingerprint(config.model)):
-        print(f"{out} is finished already", flush=True)
-        return dict(json.loads((out / checkpoint.DONE).read_text()))
+    if checkpoint.claim(out, config, checkpoint.FREE):
+        return checkpoint.finished(out, config.model)
     run = _Run(config, policy)
     try:
         with Record(out, run.step, run.steps, "grpo", main=True) as record:
@@ -232,7 +231,7 @@ class _Run:
             means over updates, and over the tokens that taught: none where none did.
         """
         updates = min(self.config.updates, len(groups))
-        ends = [n * len(groups) // updates for n in range(updates + 1)]
+        ends = [-(-n * len(groups) // updates) for n in range(updates + 1)]
         parts = [(groups[a:b], advantage[a:b]) for a, b in pairwise(ends)]
         paid = [self._paid(*part) for part in parts]
         # The first update starts from the weights that sampled: there ρ is 1 as it is.

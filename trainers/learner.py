@@ -97,6 +97,7 @@ class Learner:
             raise TrainingError(f"attention is {attention!r}; there are {', '.join(ATTENTIONS)}")
         torch.manual_seed(seed)
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        self.model = model
         self.accelerator = Accelerator(
             mixed_precision="bf16" if bf16 else "no",
             # Accumulated here; said so, or a setting of the launcher's would divide the gradients again.
@@ -111,6 +112,7 @@ class Learner:
         self.family = FAMILIES[self.family_name]
         models.check_grid(self.processor, self.family)
         self.words = tokens.vocabulary(self.processor)
+        self.origin = models.fingerprint(model) if self.accelerator.is_main_process else ""
         self.rate = rate
         scorer = Scorer(tuned(loaded, tuning))
         if sharded:
@@ -141,6 +143,7 @@ class Learner:
         if kept is None:
             return 0, {}
         tensors, facts = kept
+        checkpoint.same_origin(out, facts, self.model, self.origin)
         found = self.bare.load_state_dict(
             tensors["trained"], strict=False
         )  # frozen ones are not kept
@@ -159,6 +162,7 @@ class Learner:
         (facts,) = broadcast_object_list([facts])
         if not facts:
             return 0, {}
+        checkpoint.same_origin(out, facts, self.model, self.origin)
         sharding.spread(self.bare, self.optimizer.optimizer, tensors)
         return int(facts["step"]), facts
 
@@ -171,7 +175,8 @@ class Learner:
             trained = {name: p.detach() for name, p in named if p.requires_grad}
             tensors = {"trained": trained, "optimizer": self.optimizer.state_dict()}
         if self.accelerator.is_main_process:
-            checkpoint.write(out, step, {**tensors, "rng": torch.get_rng_state()}, facts)
+            told = {**facts, checkpoint.ORIGIN: self.origin}
+            checkpoint.write(out, step, {**tensors, "rng": torch.get_rng_state()}, told)
         self.accelerator.wait_for_everyone()
 
     def update(self, out: Path, step: int, lr: float, loss: float, max_norm: float) -> float:
@@ -203,4 +208,5 @@ class Learner:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return {}
-        return checkpoint.finish(out, whole(self.bare.model), self.processor, facts, weights)
+        told = {**facts, checkpoint.ORIGIN: self.origin}
+        return checkpoint.finish(out, whole(self.bare.model), self.processor, told, weights)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from trainers.losses import token_logprobs
 
@@ -17,22 +18,28 @@ def save(
     processor.
 
     Raises:
-        OSError, SafetensorError: if it cannot be written.
+        OSError: if it cannot be written, as on a full disk.
     """
-    model.save_pretrained(folder, state_dict=weights)
-    with _Named():
+    try:
+        model.save_pretrained(folder, state_dict=weights)
+    except SafetensorError as error:
+        raise OSError(f"{folder}: {error}") from error
+    with _Named(folder):
         processor.save_pretrained(folder)
 
 
 class _Named:
     """Tells of a full disk as an `OSError`: tokenizers raises an `Exception` of no kind at all."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if kind is Exception:
-            raise OSError(str(error)) from error
+            raise OSError(f"{self.folder}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

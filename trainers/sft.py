@@ -7,7 +7,6 @@ Accumulation is exact: an update is the same whatever the micro-batches and howe
     accelerate launch -m trainers.sft …
 """
 
-import json
 import math
 import sys
 import time
@@ -26,7 +25,8 @@ from trainers import checkpoint
 from trainers.checkpoint import TrainingError
 from trainers.configure import check, configure
 from trainers.encode import Batch, Example, batch, encode
-from trainers.feed import Feed, Ref, WrongData
+from trainers.exported import WrongData
+from trainers.feed import Feed, Ref
 from trainers.learner import Learner, Rate, too_small
 from trainers.losses import sft_loss
 from trainers.model import Tuning
@@ -93,9 +93,8 @@ def train(config: SftConfig) -> dict[str, Any]:
     if config.steps == 0 and config.epochs <= 0:
         raise TrainingError(f"epochs is {config.epochs}, and steps is 0: there is nothing to do")
     out = Path(config.out)
-    if checkpoint.claim(out, config, checkpoint.FREE, models.fingerprint(config.model)):
-        print(f"{out} is finished already", flush=True)
-        return dict(json.loads((out / checkpoint.DONE).read_text()))
+    if checkpoint.claim(out, config, checkpoint.FREE):
+        return checkpoint.finished(out, config.model)
     run = _Run(config)
     main = run.learner.accelerator.is_main_process
     with Record(out, run.step, run.steps, "sft", main=main) as record:

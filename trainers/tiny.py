@@ -19,7 +19,7 @@ import torch
 
 from pipeline import grammar, models, protocol
 from pipeline.protocol import FAMILIES
-from trainers.feed import WrongData, trajectories
+from trainers.exported import WrongData, trajectories
 from trainers.model import save
 
 MERGES = 900  # of the BPE: most words of the tasks become one token

@@ -7,7 +7,7 @@ import pytest
 from tests.trainers.conftest import Small
 from tests.trainers.test_grpo import rl_export
 from trainers.asked import Asked
-from trainers.feed import WrongData
+from trainers.exported import WrongData
 
 
 @pytest.fixture

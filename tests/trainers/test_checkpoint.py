@@ -210,16 +210,20 @@ def test_a_tokenizer_that_a_full_disk_cannot_hold_is_a_clear_error(
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
-def test_a_folder_of_another_model_at_the_same_path_is_refused(tmp_path: Path) -> None:
-    def claimed(weights: str) -> bool:
-        return checkpoint.claim(tmp_path, Config(), weights=weights)
+def test_what_began_with_other_weights_at_the_same_path_is_refused(tmp_path: Path) -> None:
+    def same(kept: dict[str, str], now: str) -> None:
+        checkpoint.same_origin(tmp_path, kept, "runs/cold/model", now)
 
-    assert not claimed("one")
-    (tmp_path / METRICS).write_text("")
-    assert not claimed("one")
-    with pytest.raises(TrainingError, match="holds a run with another weights"):
-        claimed("other")
-    assert not claimed("")  # it is not there any more: that cannot be told
+    same({checkpoint.ORIGIN: "one"}, "one")
+    for kept, now in (
+        ({}, "one"),
+        ({checkpoint.ORIGIN: ""}, "one"),
+        ({checkpoint.ORIGIN: "one"}, ""),
+    ):
+        same(kept, now)  # that cannot be told
+    said = f"{tmp_path} began with other weights than runs/cold/model holds now: put them back"
+    with pytest.raises(TrainingError, match=said):
+        same({checkpoint.ORIGIN: "one"}, "other")
 
 
 def test_metrics_that_a_full_disk_cannot_hold_name_their_file(small_disk: Path) -> None:

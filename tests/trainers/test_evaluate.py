@@ -24,7 +24,7 @@ from tests.trainers.conftest import Small, problem_of
 from trainers import evaluate as evaluation
 from trainers.checkpoint import TrainingError
 from trainers.evaluate import EvaluateConfig, evaluate
-from trainers.feed import WrongData
+from trainers.exported import WrongData
 from trainers.outcomes import outcome
 
 ORACLE = json.dumps({"kind": "oracle", "rates": {}})
@@ -291,19 +291,44 @@ def test_problems_that_are_not_on_the_family_s_grid_are_refused_by_folder(
         evaluate(config_of(problems, tmp_path / "out", **{**given, "family": "qwen2.5-vl"}))
 
 
-def test_a_model_that_was_trained_anew_at_the_same_path_is_evaluated_anew(
-    one: Small, problems: str, tmp_path: Path
+def test_a_model_that_was_trained_anew_at_the_same_path_is_evaluated_anew_and_no_other(
+    one: Small, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "model"
-    shutil.copytree(one.folder, place)
-    given = {"policies": [json.dumps({"kind": "checkpoint", "model": str(place)})]}
-    config = config_of(problems, tmp_path / "out", **given, samples=1, max_tokens=4, greedy=False)
+    places = [tmp_path / name for name in ("a", "b")]
+    for place in places:
+        shutil.copytree(one.folder, place)
+    told = [json.dumps({"kind": "checkpoint", "model": str(place)}) for place in places]
+    config = config_of(
+        problems, tmp_path / "out", policies=told, names=["a", "b"], samples=1, max_tokens=4,
+        greedy=False,
+    )  # fmt: skip
+    asked, graded = [], evaluation._graded
+
+    def watched(config: Any, policy: str, split: str, greedy: bool, name: str) -> Any:
+        asked.append(name)
+        return graded(config, policy, split, greedy, name)
+
+    monkeypatch.setattr(evaluation, "_graded", watched)
     first = evaluate(config)
     assert evaluate(config) == first
-    trained = {n: w + 0.01 for n, w in load_file(place / "model.safetensors").items()}
-    save_file(trained, place / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TrainingError, match="another weights: name another folder, or delete it"):
-        evaluate(config)
+    trained = {n: w + 0.01 for n, w in load_file(places[1] / "model.safetensors").items()}
+    save_file(trained, places[1] / "model.safetensors", {"format": "pt"})
+    second = evaluate(config)
+    assert asked == ["a", "b", "b"]
+    assert first["weights"]["a"] == second["weights"]["a"]
+    assert first["weights"]["b"] != second["weights"]["b"]
+    shutil.rmtree(places[0])
+    assert evaluate(config) == second  # what is gone was found as it was found
+
+
+def test_a_problem_that_cannot_be_read_is_named(one: Small, tmp_path: Path) -> None:
+    store, problem = Store.at(tmp_path / "data"), problem_of(Modality.IMAGE, one.family)
+    with Writer(store, "problems", "3" * 16, TABLES["problems"]) as writer:
+        broken = {"images": [{"bytes": b"no picture", "path": None}]}
+        writer.append("evaluation", {**rows.problem_row(problem), **broken})
+    folder = str(tmp_path / "data" / "problems" / ("3" * 16))
+    with pytest.raises(WrongData, match=f"{folder}: image-0 cannot be read .*does not decode"):
+        evaluate(config_of(folder, tmp_path / "out"))
 
 
 def test_trajectories_that_a_full_disk_cannot_hold_are_named(problems: str, tmp_path: Path) -> None:

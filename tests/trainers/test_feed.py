@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import struct
 import weakref
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +15,20 @@ import pytest
 
 from assets.bodies import TABLES, WEIGHT
 from pipeline import row_groups, rows, tokens
+from pipeline.images import decode
 from pipeline.manifest import MANIFEST
 from pipeline.protocol import FAMILIES
 from pipeline.store import Store, Writer
 from pipeline.types import Modality
 from tests.trainers.conftest import TURNS, Small, export, problem_of, solved, told
 from trainers import feed as feed_module
-from trainers.feed import Feed, Part, Ref, WrongData, trajectories
+from trainers.exported import Part, WrongData, read_row, stated, trajectories
+from trainers.feed import Feed, Ref
 
 PIXELS = FAMILIES["qwen2.5-vl"]
+# A PNG whose header says 100,000 × 100,000 pixels.
+HEADER = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+BOMB = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + HEADER + struct.pack(">I", zlib.crc32(HEADER))
 
 
 def fed(one: Small, *folders: str, **options: Any) -> Feed:
@@ -214,10 +221,21 @@ def with_mark(k: int) -> dict[str, Any]:
     return row
 
 
+def with_label(label: str | None) -> dict[str, Any]:
+    row = one_row()
+    row["turns"][0]["ops"][0]["label"] = label
+    return row
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         (with_mark(99), "cannot be read"),
+        (with_mark(0), "cannot be read .*a mark on a picture before the first"),
+        (with_mark(-1), "cannot be read"),
+        (with_label(None), "cannot be read .*a text that is none"),
+        ({"question": None}, "cannot be read .*a text that is none"),
+        ({"max_turns": None}, "cannot be read"),
         ({"turns": []}, "cannot be read"),
         ({"turns": None}, "cannot be read"),
         ({"sizes": None}, "cannot be read"),
@@ -226,6 +244,9 @@ def with_mark(k: int) -> dict[str, Any]:
             "84 × 83 px, and models of qwen2.5-vl see patches",
         ),
         ({"sizes": [{"width": 0, "height": 84}]}, "0 × 84 px"),
+        ({"sizes": [{"width": -84, "height": 84}]}, "-84 × 84 px"),
+        ({"sizes": [{"width": 28 * 10**6, "height": 84}]}, "28000000 × 84 px"),
+        ({"sizes": [{"width": None, "height": 84}]}, "cannot be read"),
         ({"family": None}, "written for None"),
     ],
 )
@@ -236,6 +257,27 @@ def test_a_row_that_the_pipeline_does_not_write_is_refused_by_file_and_name(
     folder = export(tmp_path, one.name, [(problem, solved(problem, PIXELS))], **changes)
     with pytest.raises(WrongData, match=rf"{folder}/train-00000.parquet: image-0\S* .*{said}"):
         fed(one, folder)
+
+
+@pytest.mark.parametrize("picture", [b"no picture", BOMB], ids=["text", "huge"])
+def test_a_picture_that_is_none_is_refused_when_it_is_drawn(
+    picture: bytes, tmp_path: Path, one: Small
+) -> None:
+    problem = problem_of(Modality.IMAGE, PIXELS)
+    images = [{"bytes": picture, "path": None}]
+    folder = export(tmp_path, one.name, [(problem, solved(problem, PIXELS))], images=images)
+    feed = fed(one, folder)
+    ((state, _),) = feed.read(feed.refs)
+    with pytest.raises(ValueError, match=r"does not decode: the store is damaged"):
+        decode(state.problem.images[0])
+
+
+def test_a_picture_that_lies_elsewhere_is_refused() -> None:
+    """As `datasets` may write them; our exports hold their pictures."""
+    problem = problem_of(Modality.IMAGE, PIXELS)
+    row = {**rows.problem_row(problem), **one_row(), "max_turns": TURNS}
+    with pytest.raises(WrongData, match=r"a.parquet: image-0#0 .*a picture without bytes"):
+        read_row({**row, "images": [{"bytes": None, "path": "a.png"}]}, stated, "a.parquet")
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0, None])

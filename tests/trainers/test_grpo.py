@@ -28,7 +28,7 @@ from trainers import grpo, grpo_config
 from trainers.asked import Asked
 from trainers.checkpoint import TrainingError
 from trainers.encode import Batch, batch
-from trainers.feed import WrongData
+from trainers.exported import WrongData
 from trainers.grpo import GrpoConfig, Paid, _Run, train
 from trainers.losses import advantages, grpo_loss
 
@@ -265,7 +265,7 @@ def test_groups_are_shared_out_over_all_updates(
 
     monkeypatch.setattr(_Run, "_update", watched)
     policy = Scripted(one, by_sample("AABB"))
-    for updates, expected in ((3, [4, 4, 8]), (4, [4] * 4), (9, [4] * 4)):
+    for updates, expected in ((3, [8, 4, 4]), (4, [4] * 4), (9, [4] * 4)):
         shares.clear()
         config = config_of(one, problems, tmp_path, problems_per_step=4, updates=updates)
         advance(_Run(config, lambda _: policy))

@@ -356,32 +356,64 @@ def test_a_loss_that_is_no_number_from_the_start_says_that_nothing_is_kept(
         train(config(one, exported, tmp_path))
 
 
+@pytest.fixture
+def base(one: Small, tmp_path: Path) -> Path:
+    """A model of the test's own, to be changed."""
+    save(one.load(), one.processor, tmp_path / "base")
+    return tmp_path / "base"
+
+
+def change(model: Path, by: float) -> None:
+    kept = {name: weight + by for name, weight in weights(model).items()}
+    save_file(kept, model / "model.safetensors", {"format": "pt"})
+
+
 def test_a_checkpoint_with_a_weight_that_is_no_number_is_refused(
-    one: Small, exported: str, tmp_path: Path
+    base: Path, one: Small, exported: str, tmp_path: Path
 ) -> None:
-    broken = tmp_path / "broken"
-    save(one.load(), one.processor, broken)
-    kept = weights(broken)
-    name = "model.norm.weight"
-    kept[name][-1] = float("inf")
-    save_file(kept, broken / "model.safetensors", {"format": "pt"})
-    made = config(one, exported, tmp_path / "run", model=str(broken))
-    with pytest.raises(OSError, match=f"{broken} is no good checkpoint: not all of .*norm.weight"):
-        train(made)
+    kept = weights(base)
+    kept["model.norm.weight"][-1] = float("inf")
+    save_file(kept, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(OSError, match=f"{base} is no good checkpoint: not all of .*norm.weight"):
+        train(config(one, exported, tmp_path / "run", model=str(base)))
 
 
 def test_adapters_do_not_go_on_over_another_model_at_the_same_path(
-    one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, one: Small, exported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = tmp_path / "base"
-    save(one.load(), one.processor, base)
     made = config(one, exported, tmp_path / "run", model=str(base), lora_rank=2, steps=4)
     end_in_update(made, 3, monkeypatch)
-    kept = weights(base)
-    kept = {name: weight + 0.01 for name, weight in kept.items()}
-    save_file(kept, base / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TrainingError, match="holds a run with another weights"):
+    change(base, 0.01)
+    with pytest.raises(TrainingError, match=f"began with other weights than {base} holds now"):
         train(made)
+
+
+def test_a_model_that_was_mended_before_anything_was_kept_is_trained(
+    base: Path, one: Small, exported: str, tmp_path: Path
+) -> None:
+    """The folder is not empty: who launches a trainer leaves its own files there."""
+    made = config(one, exported, tmp_path / "run", model=str(base), steps=1)
+    whole = (base / "model.safetensors").read_bytes()
+    (base / "model.safetensors").write_bytes(whole[:-1000])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "asked.json").write_text("{}")
+    with pytest.raises(OSError, match="is no whole checkpoint"):
+        train(made)
+    (base / "model.safetensors").write_bytes(whole)
+    assert train(made)["steps"] == 1
+
+
+def test_a_finished_run_stands_unless_other_weights_lie_where_it_began(
+    base: Path, one: Small, exported: str, tmp_path: Path
+) -> None:
+    made = config(one, exported, tmp_path / "run", model=str(base), steps=1)
+    facts = train(made)
+    assert train(made) == facts
+    change(base, 0.01)
+    with pytest.raises(TrainingError, match=f"began with other weights than {base} holds now"):
+        train(made)
+    (base / "model.safetensors").unlink()
+    assert train(made) == facts
 
 
 def test_pictures_of_another_size_than_they_say_are_named(one: Small, tmp_path: Path) -> None:
