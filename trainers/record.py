@@ -74,4 +74,8 @@ def tell_dagster(facts: Mapping[str, Any]) -> None:
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         return
     with open_dagster_pipes():
-        PipesContext.get().report_asset_materialization(metadata=dict(facts))
+        told = {
+            name: {"raw_value": value, "type": "json"} if isinstance(value, Mapping) else value
+            for name, value in facts.items()
+        }
+        PipesContext.get().report_asset_materialization(metadata=told)

@@ -328,6 +328,7 @@ from dagster_pipes import encode_param
 from trainers.record import tell_dagster
 
 facts = {"kind": "sft", "steps": 3, "refused": [{"id": "a#0", "length": 9}]}
+facts["spent"] = {"paid": {"turns": 2}}
 tell_dagster(facts)  # nobody listens: nothing happens
 context = {"asset_keys": ["cold_model"], "run_id": "r", "job_name": "j", "retry_number": 0}
 parts = ("code_version_by_asset_key", "provenance_by_asset_key", "partition_key")
@@ -351,3 +352,4 @@ def test_dagster_is_told_of_a_run_where_it_listens(tmp_path: Path) -> None:
     metadata = told[1]["params"]["metadata"]
     assert metadata["steps"]["raw_value"] == 3
     assert metadata["refused"]["raw_value"] == [{"id": "a#0", "length": 9}]
+    assert metadata["spent"] == {"raw_value": {"paid": {"turns": 2}}, "type": "json"}
