@@ -71,7 +71,9 @@ ARMS = (
     Arm(f"{GRPO}, near-duplicates end a rollout", "grpo_model", DUPLICATES),
     Arm(LONGER, "cold_model", {"cold_model.policy.epochs": 8.0}),
     Arm(LONGER_GRPO, "grpo_model", {"grpo_model.steps": 160}, wide=True),
-    Arm(MORE_GRPO, "grpo_model", {"grpo_model.steps": 160, RL: 1600}, repetitions=(0, 2), wide=True),
+    Arm(
+        MORE_GRPO, "grpo_model", {"grpo_model.steps": 160, RL: 1600}, repetitions=(0, 2), wide=True
+    ),
     Arm("text only: cold", "cold_model", TEXT, like="cold"),
     Arm("text only: cold + rejection-sampled + GRPO", "grpo_model", TEXT, like="cold"),
     Arm(OTHER + BASE, "base_model", QWEN3),
