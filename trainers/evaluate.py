@@ -99,12 +99,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise WrongData(f"{len(config.policies)} policies need as many different names")
     out = Path(config.out)
     deciding = replace(config, policies=[*map(decided, config.policies)])
-    weights = {n: fingerprint(p) for n, p in zip(config.names, config.policies, strict=True)}
-    if checkpoint.claim(out, deciding):
-        done: dict[str, Any] = json.loads((out / DONE).read_text())
-        # A model may have been trained anew at its path, or be gone: then what was found of it stays.
-        if all(now in ("", done.get("weights", weights)[name]) for name, now in weights.items()):
-            return done
+    finished = checkpoint.claim(out, deciding)
+    done: dict[str, Any] = json.loads((out / DONE).read_text()) if finished else {}
+    known = done.get("weights", {})
+    # A model that was trained anew at its path is another; of one that is gone, what was found stays.
+    named = zip(config.names, config.policies, strict=True)
+    weights = {name: fingerprint(policy) or known.get(name, "") for name, policy in named}
+    if finished and weights == (known or weights):
+        return done
     parts = [_part(config, out, weights[asked[0]], *asked) for asked in _asked(config)]
     table = list(_table(config, parts))
     facts: dict[str, Any] = {"kind": "evaluation", "rows": table, "weights": weights}

@@ -319,6 +319,9 @@ def test_a_model_that_was_trained_anew_at_the_same_path_is_evaluated_anew_and_no
     assert first["weights"]["b"] != second["weights"]["b"]
     shutil.rmtree(places[0])
     assert evaluate(config) == second  # what is gone was found as it was found
+    save_file(load_file(one.folder / "model.safetensors"), places[1] / "model.safetensors")
+    assert evaluate(config)["weights"]["a"] == second["weights"]["a"]
+    assert asked == ["a", "b", "b", "b"]
 
 
 def test_a_problem_that_cannot_be_read_is_named(one: Small, tmp_path: Path) -> None:
